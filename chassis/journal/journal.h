@@ -1,0 +1,109 @@
+/* The journal: one segmented, checksummed, group-committed append-only log of many streams.
+ *
+ * All streams of a node share the segments, so one fdatasync carries a whole batch across streams
+ * and a stream costs an index entry, no file and no thread. Used by consensus and by Catalyst.
+ *
+ * Invariants:
+ *  - within a stream indexes are consecutive; a record whose index is ≤ the stream's last replaces
+ *    that record and drops everything after it (truncation is an append, so there is no race);
+ *  - `done` of an append is called once, in order, only after the bytes were synced;
+ *  - one write + one sync is in flight at a time, what arrives meanwhile joins the next batch;
+ *  - a failed write or sync ends the process; a nearly full disk refuses appends before writing
+ *    (CHASSIS_NO_SPACE) while reads go on, and recovers by itself;
+ *  - on open a torn tail after the last synced record is cut and logged; damage before it is a
+ *    refusal (CHASSIS_CORRUPT) that names file and offset.
+ * Threads: everything is called on the owner's executor (`owner`); writes run on `writer`, segments
+ * are prepared on `preparer`; `done` runs on `owner`.
+ * Ownership: payloads are copied by append.
+ */
+#ifndef CHASSIS_JOURNAL_JOURNAL_H
+#define CHASSIS_JOURNAL_JOURNAL_H
+
+#include <chassis/buf.h>
+#include <chassis/error.h>
+#include <chassis/executor.h>
+#include <chassis/log.h>
+
+#include "os/disk.h"
+
+struct chassis_journal;
+
+struct chassis_journal_options {
+    struct chassis_disk *disk;
+    const char *directory; /* made if absent */
+    struct chassis_executor *owner, *writer, *preparer;
+    struct chassis_logger *log;
+    uint64_t segment_bytes;      /* 0 = 64 MiB */
+    uint64_t reserve_bytes;      /* refuse appends when less is free; 0 = two segments */
+    size_t pending_bytes_max;    /* accepted but not yet written; 0 = 64 MiB */
+    size_t cache_bytes_per_stream; /* newest payloads kept in memory for read; 0 = 8 MiB */
+};
+
+struct chassis_journal_record {
+    uint64_t index;
+    uint64_t term;    /* 0 outside consensus */
+    int64_t time_ns;  /* of the proposal, since the epoch; 0 = none */
+    uint16_t type;    /* the owner's */
+    struct chassis_view payload;
+};
+
+/* One append of consecutive records to one stream; caller's memory until `done`. */
+struct chassis_journal_append {
+    uint32_t stream;
+    const struct chassis_journal_record *records; /* only read during the call */
+    size_t n_records;
+    void (*done)(struct chassis_journal_append *append);
+    uint64_t last_index;                  /* set by append: index of its last record */
+    struct chassis_journal_append *next;  /* journal's own */
+    uint64_t batch;                       /* journal's own */
+};
+
+struct chassis_journal_stream {
+    uint64_t first_index; /* of the oldest record kept; last_index + 1 if none is */
+    uint64_t last_index;  /* accepted */
+    uint64_t durable_index;
+    uint64_t last_term;
+};
+
+/* Recover and open. Blocking; run at boot. CHASSIS_CORRUPT names segment and offset and says how to
+ * repair. CHASSIS_BAD_VERSION for a newer format, naming both. */
+int chassis_journal_open(const struct chassis_journal_options *options,
+                         struct chassis_journal **ret_journal, struct chassis_error *err);
+/* Write what is pending, sync, write a clean-shutdown marker, close. `closed` runs on the owner. */
+void chassis_journal_close(struct chassis_journal *journal, void (*closed)(void *data), void *data);
+/* Free without writing anything, as a crash would: for simulations, after the host crashed. */
+void chassis_journal_abandon(struct chassis_journal *journal);
+
+/* Accept an append. CHASSIS_NO_SPACE or CHASSIS_BUSY (pending_bytes_max) are refusals: nothing was
+ * accepted and `done` will not run. The batch is written at the end of the owner's turn. */
+int chassis_journal_append(struct chassis_journal *journal, struct chassis_journal_append *append,
+                           struct chassis_error *err);
+
+/* What is known of a stream; zeros for one never written. */
+struct chassis_journal_stream chassis_journal_stream(struct chassis_journal *journal,
+                                                     uint32_t stream);
+/* The term of a kept record, 0 if it is not there. */
+uint64_t chassis_journal_term(struct chassis_journal *journal, uint32_t stream, uint64_t index);
+
+/* Call `each` for the records from `index` on, until `bytes_max` of payload (at least one record) or
+ * `each` returns non-zero. From the cache or the disk, checksums verified (CHASSIS_CORRUPT).
+ * CHASSIS_NOT_FOUND if `index` is not kept. Views live during the call. */
+int chassis_journal_read(struct chassis_journal *journal, uint32_t stream, uint64_t index,
+                         size_t bytes_max,
+                         int (*each)(const struct chassis_journal_record *record, void *data),
+                         void *data, struct chassis_error *err);
+
+/* Records of `stream` with index ≤ `through` are no longer needed; whole segments that no stream
+ * needs are recycled or removed. */
+void chassis_journal_trim(struct chassis_journal *journal, uint32_t stream, uint64_t through);
+/* Drop everything and let the stream go on at `next_index` (after installing a checkpoint);
+ * durable with the next append. */
+void chassis_journal_reset(struct chassis_journal *journal, uint32_t stream, uint64_t next_index,
+                           uint64_t last_term);
+
+/* Check every segment of a closed journal without changing it; each fault is reported by `fault`. */
+int chassis_journal_verify(struct chassis_disk *disk, const char *directory,
+                           void (*fault)(const char *text, void *data), void *data,
+                           struct chassis_error *err);
+
+#endif

@@ -1,0 +1,89 @@
+# The helpers of the build, one per idea.
+#
+#   chassis_module(NAME n LAYER l SOURCES … [DEPS modules…] [LIBS outside libraries…])
+#       A module of the chassis: a static library chassis_<n>. Fails the configure step when it
+#       depends on a module of its own or a higher layer.
+#   chassis_proto(TARGET t PROTOS a/b.proto … [SERVICES] [PREFIX p])      see cmake/Proto.cmake
+#       Message code (protobuf-c) and, with our plugin, handlers, clients and descriptors.
+#   chassis_service(NAME n SOURCES … [PROTOS …] [PREFIX p] [LIBS …])
+#       An executable on the whole chassis.
+#   chassis_test(NAME n KIND unit|integration|sim|… SOURCES … [DEPS modules…] [LIBS …])
+#       A cmocka test program, run by ctest under the label KIND.
+#   chassis_fuzz(NAME n SOURCES … DEPS … CORPUS dir)
+#       A libFuzzer target in the fuzz preset; elsewhere a test that replays the corpus.
+
+set_property(GLOBAL PROPERTY CHASSIS_MODULES "")
+
+function(chassis_module)
+    cmake_parse_arguments(ARG "" "NAME;LAYER" "SOURCES;DEPS;LIBS" ${ARGN})
+    set(target chassis_${ARG_NAME})
+    add_library(${target} STATIC ${ARG_SOURCES})
+    set_property(TARGET ${target} PROPERTY CHASSIS_LAYER ${ARG_LAYER})
+    set_property(GLOBAL APPEND PROPERTY CHASSIS_MODULES ${ARG_NAME})
+    target_include_directories(${target} PUBLIC
+        ${CMAKE_SOURCE_DIR}/chassis/include ${CMAKE_SOURCE_DIR}/chassis)
+    target_link_libraries(${target} PRIVATE draft_options PUBLIC Threads::Threads)
+    foreach(dep IN LISTS ARG_DEPS)
+        if(NOT TARGET chassis_${dep})
+            message(FATAL_ERROR
+                "chassis module '${ARG_NAME}' depends on '${dep}', which is not defined before it")
+        endif()
+        get_property(layer TARGET chassis_${dep} PROPERTY CHASSIS_LAYER)
+        if(NOT layer LESS ARG_LAYER)
+            message(FATAL_ERROR "chassis module '${ARG_NAME}' (layer ${ARG_LAYER}) may not depend on "
+                "'${dep}' (layer ${layer}): a module uses lower layers only")
+        endif()
+        target_link_libraries(${target} PUBLIC chassis_${dep})
+    endforeach()
+    target_link_libraries(${target} PUBLIC ${ARG_LIBS})
+endfunction()
+
+function(chassis_service)
+    cmake_parse_arguments(ARG "" "NAME;PREFIX" "SOURCES;PROTOS;LIBS" ${ARGN})
+    add_executable(${ARG_NAME} ${ARG_SOURCES})
+    if(ARG_PROTOS)
+        chassis_proto(TARGET ${ARG_NAME}_proto PROTOS ${ARG_PROTOS} SERVICES PREFIX "${ARG_PREFIX}")
+        target_link_libraries(${ARG_NAME} PRIVATE ${ARG_NAME}_proto)
+    endif()
+    target_link_libraries(${ARG_NAME} PRIVATE draft_options ${ARG_LIBS} chassis::chassis)
+endfunction()
+
+function(chassis_test)
+    cmake_parse_arguments(ARG "" "NAME;KIND;TIMEOUT" "SOURCES;DEPS;LIBS;ARGS" ${ARGN})
+    set(target test_${ARG_KIND}_${ARG_NAME})
+    string(REPLACE "-" "_" target ${target})
+    add_executable(${target} ${ARG_SOURCES})
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${target} PRIVATE draft_options ${ARG_LIBS})
+    foreach(dep IN LISTS ARG_DEPS)
+        target_link_libraries(${target} PRIVATE chassis_${dep})
+    endforeach()
+    target_link_libraries(${target} PRIVATE outside::cmocka)
+    add_test(NAME ${ARG_KIND}/${ARG_NAME} COMMAND ${target} ${ARG_ARGS})
+    if(NOT ARG_TIMEOUT)
+        set(ARG_TIMEOUT 300) # a hang is a failure; not a performance check
+    endif()
+    set_tests_properties(${ARG_KIND}/${ARG_NAME} PROPERTIES LABELS ${ARG_KIND} TIMEOUT ${ARG_TIMEOUT}
+        ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1 halt_on_error=1;DRAFT_BIN=${CMAKE_BINARY_DIR}/bin;DRAFT_SOURCE=${CMAKE_SOURCE_DIR}")
+endfunction()
+
+function(chassis_fuzz)
+    cmake_parse_arguments(ARG "" "NAME;CORPUS" "SOURCES;DEPS;LIBS" ${ARGN})
+    set(target fuzz_${ARG_NAME})
+    if(DRAFT_FUZZ)
+        add_executable(${target} ${ARG_SOURCES})
+        target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
+        target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    else()
+        add_executable(${target} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+    endif()
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests ${CMAKE_SOURCE_DIR})
+    target_link_libraries(${target} PRIVATE draft_options ${ARG_LIBS})
+    foreach(dep IN LISTS ARG_DEPS)
+        target_link_libraries(${target} PRIVATE chassis_${dep})
+    endforeach()
+    if(NOT DRAFT_FUZZ)
+        add_test(NAME fuzz/${ARG_NAME} COMMAND ${target} ${ARG_CORPUS})
+        set_tests_properties(fuzz/${ARG_NAME} PROPERTIES LABELS fuzz TIMEOUT 300)
+    endif()
+endfunction()
