@@ -9,10 +9,23 @@
 #       An executable on the whole chassis.
 #   chassis_test(NAME n KIND unit|integration|sim|… SOURCES … [DEPS modules…] [LIBS …])
 #       A cmocka test program, run by ctest under the label KIND.
+#   chassis_script_test(NAME n KIND lint|e2e|interop|… COMMAND program args… [TIMEOUT s])
+#       A test that is a script; same environment, labels and rules.
 #   chassis_fuzz(NAME n SOURCES … DEPS … CORPUS dir)
 #       A libFuzzer target in the fuzz preset; elsewhere a test that replays the corpus.
 
 set_property(GLOBAL PROPERTY CHASSIS_MODULES "")
+
+# What every test finds in its environment: where the programs, the sources and room for temporary
+# directories are. (TSan cannot see hand-overs inside libraries built without it.)
+set(DRAFT_TEST_ENVIRONMENT
+    "TSAN_OPTIONS=ignore_noninstrumented_modules=1 halt_on_error=1"
+    "UBSAN_OPTIONS=print_stacktrace=1"
+    "DRAFT_BIN=${CMAKE_BINARY_DIR}/bin"
+    "DRAFT_SOURCE=${CMAKE_SOURCE_DIR}"
+    "DRAFT_BUILD=${CMAKE_BINARY_DIR}"
+    "DRAFT_TMP=${CMAKE_BINARY_DIR}/tmp")
+file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/tmp")
 
 function(chassis_module)
     cmake_parse_arguments(ARG "" "NAME;LAYER" "SOURCES;DEPS;LIBS" ${ARGN})
@@ -60,11 +73,26 @@ function(chassis_test)
     endforeach()
     target_link_libraries(${target} PRIVATE outside::cmocka)
     add_test(NAME ${ARG_KIND}/${ARG_NAME} COMMAND ${target} ${ARG_ARGS})
-    if(NOT ARG_TIMEOUT)
-        set(ARG_TIMEOUT 300) # a hang is a failure; not a performance check
+    chassis_test_properties(${ARG_KIND} ${ARG_NAME} "${ARG_TIMEOUT}")
+endfunction()
+
+# Label, time limit (a hang is a failure; not a performance check) and environment.
+function(chassis_test_properties kind name timeout)
+    if(NOT timeout)
+        set(timeout 300)
     endif()
-    set_tests_properties(${ARG_KIND}/${ARG_NAME} PROPERTIES LABELS ${ARG_KIND} TIMEOUT ${ARG_TIMEOUT}
-        ENVIRONMENT "TSAN_OPTIONS=ignore_noninstrumented_modules=1 halt_on_error=1;DRAFT_BIN=${CMAKE_BINARY_DIR}/bin;DRAFT_SOURCE=${CMAKE_SOURCE_DIR}")
+    set_tests_properties(${kind}/${name} PROPERTIES LABELS ${kind} TIMEOUT ${timeout}
+        ENVIRONMENT "${DRAFT_TEST_ENVIRONMENT}")
+    if(NOT kind MATCHES "^(unit|fuzz|lint|sim)$")
+        # Real processes, ports and timers: alone, so that a busy machine does not fail them.
+        set_tests_properties(${kind}/${name} PROPERTIES RUN_SERIAL TRUE)
+    endif()
+endfunction()
+
+function(chassis_script_test)
+    cmake_parse_arguments(ARG "" "NAME;KIND;TIMEOUT" "COMMAND" ${ARGN})
+    add_test(NAME ${ARG_KIND}/${ARG_NAME} COMMAND ${ARG_COMMAND})
+    chassis_test_properties(${ARG_KIND} ${ARG_NAME} "${ARG_TIMEOUT}")
 endfunction()
 
 function(chassis_fuzz)
@@ -84,6 +112,6 @@ function(chassis_fuzz)
     endforeach()
     if(NOT DRAFT_FUZZ)
         add_test(NAME fuzz/${ARG_NAME} COMMAND ${target} ${ARG_CORPUS})
-        set_tests_properties(fuzz/${ARG_NAME} PROPERTIES LABELS fuzz TIMEOUT 300)
+        chassis_test_properties(fuzz ${ARG_NAME} 300)
     endif()
 endfunction()
