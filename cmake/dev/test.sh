@@ -37,7 +37,7 @@ run_ctest() {
         passed=$(grep -c '<testcase .*status="run"' "$xml" || true)
     fi
     if [ "$total" = 0 ]; then
-        say "no test ran: nothing matches '$*'"
+        say "no test ran (ctest $*)"
         total=1
     fi
     tests_passed=$((tests_passed + passed))

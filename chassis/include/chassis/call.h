@@ -37,13 +37,13 @@ struct chassis_call;
 
 /* Who calls. Strings are empty, never NULL. */
 struct chassis_peer {
-    const char *address;     /* "ipv4:127.0.0.1:50312" */
-    const char *name;        /* from the client certificate (SAN, else CN); empty without mTLS */
+    const char *address; /* "ipv4:127.0.0.1:50312" */
+    const char *name;    /* from the client certificate (SAN, else CN); empty without mTLS */
     bool loopback;
     bool encrypted;
     enum chassis_access access; /* the highest class the caller has proved */
-    const char *process;     /* pid of the signed token, empty without one */
-    const char *actor;       /* what audit records show: name, process or address */
+    const char *process;        /* pid of the signed token, empty without one */
+    const char *actor;          /* what audit records show: name, process or address */
 };
 
 const struct chassis_method *chassis_call_method(const struct chassis_call *call);
@@ -75,7 +75,8 @@ void chassis_call_on_cancel(struct chassis_call *call, void (*cb)(struct chassis
 
 /* Response headers (before the first message) and trailers. Keys lower case; "-bin" takes bytes. */
 void chassis_call_set_header(struct chassis_call *call, const char *key, struct chassis_view value);
-void chassis_call_set_trailer(struct chassis_call *call, const char *key, struct chassis_view value);
+void chassis_call_set_trailer(struct chassis_call *call, const char *key,
+                              struct chassis_view value);
 /* Attach a message (protobuf-c struct) as google.protobuf.Any to a later fail: status details. */
 void chassis_call_add_detail(struct chassis_call *call, const void *message);
 

@@ -53,9 +53,10 @@ struct chassis_metadata {
     const char *key, *value;
 };
 struct chassis_call_options {
-    uint64_t timeout_ms;                /* 0 = the client's */
-    const struct chassis_call *parent;  /* deadline and trace context are taken from it; may be NULL */
-    bool idempotent;                    /* may be retried after it was sent */
+    uint64_t timeout_ms; /* 0 = the client's */
+    /* Deadline and trace context are taken from it; may be NULL. */
+    const struct chassis_call *parent;
+    bool idempotent; /* may be retried after it was sent */
     const struct chassis_metadata *metadata;
     size_t n_metadata;
 };

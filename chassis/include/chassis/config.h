@@ -39,11 +39,11 @@ struct chassis_config_list {
 struct chassis_config_key {
     const char *name; /* "raft.node-id" */
     enum chassis_config_type type;
-    size_t offset;       /* into the caller's struct */
-    const char *initial; /* default as text; NULL = zero */
-    int64_t min, max;    /* INT, SIZE, DURATION; both 0 = no bound */
+    size_t offset;              /* into the caller's struct */
+    const char *initial;        /* default as text; NULL = zero */
+    int64_t min, max;           /* INT, SIZE, DURATION; both 0 = no bound */
     const char *const *choices; /* ENUM: NULL-terminated */
-    const char *help;    /* one sentence with the unit */
+    const char *help;           /* one sentence with the unit */
     unsigned flags;
 };
 
@@ -52,11 +52,12 @@ struct chassis_config;
 struct chassis_config_source {
     const struct chassis_config_key *const *tables; /* NULL-terminated list of tables, each ending
                                                        with a row whose name is NULL */
-    void *const *structs;      /* one per table */
-    const char *file;          /* NULL = DRAFT_CONFIG, else ./config.yaml if it exists */
-    char **environment;        /* NULL = environ */
-    int argc;                  /* flags known to the table are taken, --config FILE too; what is left */
-    char **argv;               /* over is an error */
+    void *const *structs;                           /* one per table */
+    const char *file;   /* NULL = DRAFT_CONFIG, else ./config.yaml if it exists */
+    char **environment; /* NULL = environ */
+    /* Flags known to the table are taken, --config FILE too; what is left over is an error. */
+    int argc;
+    char **argv;
 };
 /* CHASSIS_CONFIG with every problem, one per line, in `ret_problems` (may be NULL). */
 int chassis_config_load(const struct chassis_config_source *source,

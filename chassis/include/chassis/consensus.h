@@ -61,11 +61,11 @@ struct chassis_state_machine {
 
 /* A command to be ordered. Fill the first part, zero the rest. */
 struct chassis_proposal {
-    struct chassis_buf command;         /* taken */
-    struct chassis_view request_id;     /* the client's draft-request-id, may be empty; borrowed
+    struct chassis_buf command;        /* taken */
+    struct chassis_view request_id;    /* the client's draft-request-id, may be empty; borrowed
                                            until done; ≤ 64 bytes */
-    uint64_t timeout_ns;                /* 0 = 10 s; then CHASSIS_OUTCOME_UNKNOWN or NO_QUORUM */
-    struct chassis_executor *executor;  /* where done runs; NULL = the apply (or loop) role */
+    uint64_t timeout_ns;               /* 0 = 10 s; then CHASSIS_OUTCOME_UNKNOWN or NO_QUORUM */
+    struct chassis_executor *executor; /* where done runs; NULL = the apply (or loop) role */
     void (*done)(struct chassis_proposal *proposal);
     /* results */
     int status;                /* of the state machine, or of the way there */

@@ -27,37 +27,39 @@ enum chassis_error_class {
     CHASSIS_CLASS_FATAL,    /* a bug, damage, or a broken machine */
 };
 
+/* clang-format off: a table */
 /*      name                code   gRPC  class     text */
 #define CHASSIS_STATUS_TABLE(X)                                                                    \
-    X(CANCELLED,           -1001,  1,    RETRY,    "cancelled")                                    \
-    X(UNKNOWN,             -1002,  2,    FATAL,    "unknown error")                                \
-    X(INVALID_ARGUMENT,    -1003,  3,    CALLER,   "invalid argument")                             \
-    X(DEADLINE_EXCEEDED,   -1004,  4,    RETRY,    "deadline exceeded")                            \
-    X(NOT_FOUND,           -1005,  5,    GONE,     "not found")                                    \
-    X(ALREADY_EXISTS,      -1006,  6,    CALLER,   "already exists")                               \
-    X(PERMISSION_DENIED,   -1007,  7,    CALLER,   "permission denied")                            \
-    X(RESOURCE_EXHAUSTED,  -1008,  8,    RETRY,    "resource exhausted")                           \
-    X(FAILED_PRECONDITION, -1009,  9,    CALLER,   "failed precondition")                          \
-    X(ABORTED,             -1010, 10,    CALLER,   "aborted")                                      \
-    X(OUT_OF_RANGE,        -1011, 11,    CALLER,   "out of range")                                 \
-    X(UNIMPLEMENTED,       -1012, 12,    CALLER,   "unimplemented")                                \
-    X(INTERNAL,            -1013, 13,    FATAL,    "internal error")                               \
-    X(UNAVAILABLE,         -1014, 14,    RETRY,    "unavailable")                                  \
-    X(DATA_LOSS,           -1015, 15,    FATAL,    "data loss")                                    \
-    X(UNAUTHENTICATED,     -1016, 16,    CALLER,   "unauthenticated")                              \
-    X(NOT_LEADER,          -1101, 14,    REDIRECT, "not the leader")                               \
-    X(NO_QUORUM,           -1102, 14,    RETRY,    "no quorum")                                    \
-    X(OUTCOME_UNKNOWN,     -1103, 14,    RETRY,    "outcome unknown")                              \
-    X(SHUTTING_DOWN,       -1104, 14,    REDIRECT, "shutting down")                                \
-    X(NO_SPACE,            -1105,  8,    RETRY,    "no space left")                                \
-    X(CORRUPT,             -1106, 15,    FATAL,    "data is damaged")                              \
-    X(BAD_VERSION,         -1107,  9,    FATAL,    "format version not supported")                 \
-    X(COMPACTED,           -1108, 11,    GONE,     "compacted")                                    \
-    X(MALFORMED,           -1109,  3,    CALLER,   "malformed")                                    \
-    X(TOO_LARGE,           -1110,  3,    CALLER,   "too large")                                    \
-    X(BUSY,                -1111,  8,    RETRY,    "busy")                                         \
-    X(EOF_REACHED,         -1112, 11,    GONE,     "end of data")                                  \
-    X(CONFIG,              -1113,  3,    CALLER,   "bad configuration")
+    X(CANCELLED, -1001, 1, RETRY, "cancelled")                                                     \
+    X(UNKNOWN, -1002, 2, FATAL, "unknown error")                                                   \
+    X(INVALID_ARGUMENT, -1003, 3, CALLER, "invalid argument")                                      \
+    X(DEADLINE_EXCEEDED, -1004, 4, RETRY, "deadline exceeded")                                     \
+    X(NOT_FOUND, -1005, 5, GONE, "not found")                                                      \
+    X(ALREADY_EXISTS, -1006, 6, CALLER, "already exists")                                          \
+    X(PERMISSION_DENIED, -1007, 7, CALLER, "permission denied")                                    \
+    X(RESOURCE_EXHAUSTED, -1008, 8, RETRY, "resource exhausted")                                   \
+    X(FAILED_PRECONDITION, -1009, 9, CALLER, "failed precondition")                                \
+    X(ABORTED, -1010, 10, CALLER, "aborted")                                                       \
+    X(OUT_OF_RANGE, -1011, 11, CALLER, "out of range")                                             \
+    X(UNIMPLEMENTED, -1012, 12, CALLER, "unimplemented")                                           \
+    X(INTERNAL, -1013, 13, FATAL, "internal error")                                                \
+    X(UNAVAILABLE, -1014, 14, RETRY, "unavailable")                                                \
+    X(DATA_LOSS, -1015, 15, FATAL, "data loss")                                                    \
+    X(UNAUTHENTICATED, -1016, 16, CALLER, "unauthenticated")                                       \
+    X(NOT_LEADER, -1101, 14, REDIRECT, "not the leader")                                           \
+    X(NO_QUORUM, -1102, 14, RETRY, "no quorum")                                                    \
+    X(OUTCOME_UNKNOWN, -1103, 14, RETRY, "outcome unknown")                                        \
+    X(SHUTTING_DOWN, -1104, 14, REDIRECT, "shutting down")                                         \
+    X(NO_SPACE, -1105, 8, RETRY, "no space left")                                                  \
+    X(CORRUPT, -1106, 15, FATAL, "data is damaged")                                                \
+    X(BAD_VERSION, -1107, 9, FATAL, "format version not supported")                                \
+    X(COMPACTED, -1108, 11, GONE, "compacted")                                                     \
+    X(MALFORMED, -1109, 3, CALLER, "malformed")                                                    \
+    X(TOO_LARGE, -1110, 3, CALLER, "too large")                                                    \
+    X(BUSY, -1111, 8, RETRY, "busy")                                                               \
+    X(EOF_REACHED, -1112, 11, GONE, "end of data")                                                 \
+    X(CONFIG, -1113, 3, CALLER, "bad configuration")
+/* clang-format on */
 
 enum chassis_status {
     CHASSIS_OK = 0,

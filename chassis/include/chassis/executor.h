@@ -33,9 +33,9 @@ struct chassis_task {
 
 struct chassis_timer {
     chassis_timer_fn run;
-    uint64_t due_ns;      /* 0 while not armed */
-    uint64_t sequence;    /* order among equal due times */
-    uint32_t slot;        /* place in the executor's heap + 1; 0 while not armed */
+    uint64_t due_ns;   /* 0 while not armed */
+    uint64_t sequence; /* order among equal due times */
+    uint32_t slot;     /* place in the executor's heap + 1; 0 while not armed */
 };
 
 struct chassis_executor_ops {
@@ -83,9 +83,9 @@ static inline bool chassis_is_current(struct chassis_executor *ex)
 }
 
 #define CHASSIS_NS_PER_MS 1000000ULL
-#define CHASSIS_NS_PER_S 1000000000ULL
+#define CHASSIS_NS_PER_S  1000000000ULL
 
 /* The struct that holds `member`: from a task back to the object it is embedded in. */
 #define chassis_container_of(ptr, type, member)                                                    \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 #endif

@@ -126,8 +126,8 @@ void chassis_log_write(struct chassis_logger *log, enum chassis_log_level level,
 #define chassis_log_at(log, level, message, ...)                                                   \
     do {                                                                                           \
         if (chassis_log_on((log), (level))) {                                                      \
-            const struct chassis_log_field chassis_fields_[] = {                                   \
-                {.key = NULL} __VA_OPT__(, ) __VA_ARGS__};                                         \
+            const struct chassis_log_field chassis_fields_[] = {{.key = NULL} __VA_OPT__(, )       \
+                                                                    __VA_ARGS__};                  \
             chassis_log_write((log), (level), (message), chassis_fields_ + 1,                      \
                               sizeof chassis_fields_ / sizeof chassis_fields_[0] - 1);             \
         }                                                                                          \
@@ -135,8 +135,8 @@ void chassis_log_write(struct chassis_logger *log, enum chassis_log_level level,
 
 #define chassis_log_trace(log, ...) chassis_log_at(log, CHASSIS_LOG_TRACE, __VA_ARGS__)
 #define chassis_log_debug(log, ...) chassis_log_at(log, CHASSIS_LOG_DEBUG, __VA_ARGS__)
-#define chassis_log_info(log, ...) chassis_log_at(log, CHASSIS_LOG_INFO, __VA_ARGS__)
-#define chassis_log_warn(log, ...) chassis_log_at(log, CHASSIS_LOG_WARN, __VA_ARGS__)
+#define chassis_log_info(log, ...)  chassis_log_at(log, CHASSIS_LOG_INFO, __VA_ARGS__)
+#define chassis_log_warn(log, ...)  chassis_log_at(log, CHASSIS_LOG_WARN, __VA_ARGS__)
 #define chassis_log_error(log, ...) chassis_log_at(log, CHASSIS_LOG_ERROR, __VA_ARGS__)
 /* Logs only; ending the process is the caller's next line. */
 #define chassis_log_fatal(log, ...) chassis_log_at(log, CHASSIS_LOG_FATAL, __VA_ARGS__)

@@ -52,9 +52,9 @@ typedef void (*chassis_invoke_fn)(const void *handlers, struct chassis_call *cal
 
 struct chassis_method_binding {
     const struct chassis_method *method;
-    chassis_invoke_fn open;    /* streams from the client only; may be NULL */
-    chassis_invoke_fn message; /* request or message arrived */
-    chassis_invoke_fn end;     /* streams from the client only */
+    chassis_invoke_fn open;                /* streams from the client only; may be NULL */
+    chassis_invoke_fn message;             /* request or message arrived */
+    chassis_invoke_fn end;                 /* streams from the client only */
     bool (*present)(const void *handlers); /* false: answer UNIMPLEMENTED */
 };
 
@@ -77,17 +77,18 @@ struct chassis_service_type {
 struct chassis_method_options {
     const char *method;
     enum chassis_access access;
-    bool never_blocks;           /* run on the completion-queue thread instead of a worker */
-    bool idempotent;             /* clients may retry it */
-    size_t request_bytes_max;    /* 0 = the server's limit */
+    bool never_blocks;        /* run on the completion-queue thread instead of a worker */
+    bool idempotent;          /* clients may retry it */
+    size_t request_bytes_max; /* 0 = the server's limit */
 };
 
 /* A service as registered: the generated type, the author's handlers, options and data. */
 struct chassis_service {
     const struct chassis_service_type *type;
     const void *handlers; /* the generated struct; must outlive the server */
-    const struct chassis_method_options *options; /* ends with a row whose method is NULL; may be NULL */
-    void *data;           /* chassis_call_data() */
+    /* Ends with a row whose method is NULL; may be NULL. */
+    const struct chassis_method_options *options;
+    void *data; /* chassis_call_data() */
 };
 
 #endif
