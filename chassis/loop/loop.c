@@ -1,0 +1,324 @@
+/* The loop thread and its executor. The inbox is a list under a mutex that is swapped out whole, as
+ * in h2o's lib/common/multithread.c; the waker is rung only when the inbox was empty. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/fault.h"
+#include "loop/internal.h"
+
+enum { LOOP_STACK_BYTES = 256 * 1024 };
+
+static _Thread_local struct chassis_loop *current_loop;
+
+static struct chassis_loop *of(struct chassis_executor *ex)
+{
+    return (struct chassis_loop *)(void *)ex;
+}
+
+static void loop_post(struct chassis_executor *ex, struct chassis_task *task)
+{
+    struct chassis_loop *loop = of(ex);
+    pthread_mutex_lock(&loop->mutex);
+    CHASSIS_ASSERT(!task->queued);
+    task->queued = true;
+    bool was_empty = loop->inbox.first == NULL;
+    task_queue_push(&loop->inbox, task);
+    if (was_empty) {
+        /* Rung under the lock: once the inbox was taken by stop, the handle may be closed. */
+        uv_async_send(&loop->wake);
+    }
+    pthread_mutex_unlock(&loop->mutex);
+}
+
+static bool loop_is_current(struct chassis_executor *ex)
+{
+    return current_loop == of(ex);
+}
+
+static void loop_post_after(struct chassis_executor *ex, struct chassis_timer *timer,
+                            uint64_t delay_ns)
+{
+    CHASSIS_ASSERT(loop_is_current(ex));
+    loop_timer_arm(of(ex), timer, delay_ns);
+}
+
+static void loop_cancel(struct chassis_executor *ex, struct chassis_timer *timer)
+{
+    CHASSIS_ASSERT(loop_is_current(ex));
+    loop_timer_cancel(of(ex), timer);
+}
+
+static void loop_defer(struct chassis_executor *ex, struct chassis_task *task)
+{
+    CHASSIS_ASSERT(loop_is_current(ex));
+    if (!task->queued) {
+        task->queued = true;
+        task_queue_push(&of(ex)->deferred, task);
+    }
+}
+
+static uint64_t loop_now_ns(struct chassis_executor *ex)
+{
+    return uv_hrtime();
+}
+
+static const struct chassis_executor_ops loop_ops = {
+    .post = loop_post,
+    .post_after = loop_post_after,
+    .cancel = loop_cancel,
+    .defer = loop_defer,
+    .now_ns = loop_now_ns,
+    .is_current = loop_is_current,
+};
+
+/* `queued` is cleared before the task runs: it may post itself again, and after `run` its memory may
+ * be gone. */
+static void run_tasks(struct chassis_task *task)
+{
+    while (task != NULL) {
+        struct chassis_task *next = task->next;
+        task->queued = false;
+        task->run(task);
+        task = next;
+    }
+}
+
+static bool run_inbox(struct chassis_loop *loop)
+{
+    pthread_mutex_lock(&loop->mutex);
+    struct chassis_task *first = task_queue_take(&loop->inbox);
+    pthread_mutex_unlock(&loop->mutex);
+    run_tasks(first);
+    return first != NULL;
+}
+
+void loop_run_deferred(struct chassis_loop *loop)
+{
+    run_tasks(task_queue_take(&loop->deferred));
+    if (loop->deferred.first != NULL) {
+        uv_async_send(&loop->wake); /* deferred while deferring: the next turn begins at once */
+    }
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct chassis_loop *loop = wake->data;
+    run_inbox(loop);
+    pthread_mutex_lock(&loop->mutex);
+    bool stopping = loop->stopping;
+    pthread_mutex_unlock(&loop->mutex);
+    if (stopping) {
+        uv_stop(&loop->uv);
+    }
+}
+
+static void on_end_of_turn(uv_check_t *check)
+{
+    loop_run_deferred(check->data);
+}
+
+static void close_handle(uv_handle_t *handle, void *data)
+{
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+static void *loop_main(void *data)
+{
+    struct chassis_loop *loop = data;
+    current_loop = loop;
+    pthread_setname_np(pthread_self(), loop->name);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    while (run_inbox(loop) || loop->deferred.first != NULL) {
+        loop_run_deferred(loop);
+    }
+    loop_timers_drop(loop);
+    loop_children_abandon(loop);
+    loop_probes_abandon(loop);
+    uv_walk(&loop->uv, close_handle, NULL);
+    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&loop->uv);
+    CHASSIS_ASSERT(rc == 0);
+    return NULL;
+}
+
+static int init_handles(struct chassis_loop *loop)
+{
+    int rc = CHASSIS_FAULT("loop.init") ? -EMFILE : uv_loop_init(&loop->uv);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = CHASSIS_FAULT("loop.wake") ? -EMFILE : uv_async_init(&loop->uv, &loop->wake, on_wake);
+    if (rc != 0) {
+        uv_loop_close(&loop->uv);
+        return rc;
+    }
+    uv_check_init(&loop->uv, &loop->end_of_turn);
+    uv_check_start(&loop->end_of_turn, on_end_of_turn);
+    uv_timer_init(&loop->uv, &loop->alarm);
+    loop->wake.data = loop->end_of_turn.data = loop->alarm.data = loop;
+    return 0;
+}
+
+static int start_thread(struct chassis_loop *loop)
+{
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, LOOP_STACK_BYTES);
+    int rc = CHASSIS_FAULT("loop.thread") ? EAGAIN
+                                          : pthread_create(&loop->thread, &attr, loop_main, loop);
+    pthread_attr_destroy(&attr);
+    if (rc != 0) {
+        uv_walk(&loop->uv, close_handle, NULL);
+        uv_run(&loop->uv, UV_RUN_DEFAULT);
+        uv_loop_close(&loop->uv);
+    }
+    return -rc;
+}
+
+static void loop_free(struct chassis_loop *loop)
+{
+    pthread_mutex_destroy(&loop->mutex);
+    free(loop);
+}
+
+int chassis_loop_start(const char *name, struct chassis_loop **ret_loop, struct chassis_error *err)
+{
+    struct chassis_loop *loop = chassis_base_zalloc(sizeof *loop);
+    snprintf(loop->name, sizeof loop->name, "%s", name);
+    loop->executor.ops = &loop_ops;
+    loop->executor.name = loop->name;
+    loop->alarm_due_ns = UINT64_MAX;
+    task_queue_init(&loop->inbox);
+    task_queue_init(&loop->deferred);
+    chassis_list_init(&loop->children);
+    chassis_list_init(&loop->probes);
+    pthread_mutex_init(&loop->mutex, NULL);
+    int rc = init_handles(loop);
+    if (rc == 0) {
+        rc = start_thread(loop);
+    }
+    if (rc != 0) {
+        loop_free(loop);
+        return chassis_error_code(err, rc, "start event loop '%s'", name);
+    }
+    *ret_loop = loop;
+    return 0;
+}
+
+void chassis_loop_stop(struct chassis_loop *loop)
+{
+    if (loop == NULL) {
+        return;
+    }
+    CHASSIS_ASSERT(current_loop != loop);
+    pthread_mutex_lock(&loop->mutex);
+    loop->stopping = true;
+    uv_async_send(&loop->wake);
+    pthread_mutex_unlock(&loop->mutex);
+    pthread_join(loop->thread, NULL);
+    loop_free(loop);
+}
+
+struct chassis_executor *chassis_loop_executor(struct chassis_loop *loop)
+{
+    return &loop->executor;
+}
+
+struct sync_call {
+    struct chassis_task task;
+    int (*fn)(void *data);
+    void *data;
+    int result;
+    bool done;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+};
+
+static void run_sync_call(struct chassis_task *task)
+{
+    struct sync_call *call = chassis_container_of(task, struct sync_call, task);
+    int result = call->fn(call->data);
+    pthread_mutex_lock(&call->mutex);
+    call->result = result;
+    call->done = true;
+    pthread_cond_signal(&call->cond);
+    pthread_mutex_unlock(&call->mutex);
+}
+
+int chassis_loop_call(struct chassis_loop *loop, int (*fn)(void *data), void *data)
+{
+    if (current_loop == loop) {
+        return fn(data);
+    }
+    struct sync_call call = {.task.run = run_sync_call, .fn = fn, .data = data};
+    pthread_mutex_init(&call.mutex, NULL);
+    pthread_cond_init(&call.cond, NULL);
+    chassis_post(&loop->executor, &call.task);
+    pthread_mutex_lock(&call.mutex);
+    while (!call.done) {
+        pthread_cond_wait(&call.cond, &call.mutex);
+    }
+    pthread_mutex_unlock(&call.mutex);
+    pthread_cond_destroy(&call.cond);
+    pthread_mutex_destroy(&call.mutex);
+    return call.result;
+}
+
+struct signal_request {
+    struct chassis_loop *loop;
+    int signal;
+    chassis_loop_signal_cb cb;
+    void *data;
+};
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+    struct watched_signal *watched = handle->data;
+    watched->cb(signal, watched->data);
+}
+
+static int watch_signal(void *data)
+{
+    struct signal_request *req = data;
+    struct watched_signal *free_slot = NULL;
+    for (unsigned i = 0; i < SIGNALS_MAX; i++) {
+        struct watched_signal *watched = &req->loop->signals[i];
+        if (watched->used && watched->handle.signum == req->signal) {
+            watched->cb = req->cb;
+            watched->data = req->data;
+            return 0;
+        }
+        if (!watched->used && free_slot == NULL) {
+            free_slot = watched;
+        }
+    }
+    if (free_slot == NULL) {
+        return CHASSIS_RESOURCE_EXHAUSTED;
+    }
+    int rc = uv_signal_init(&req->loop->uv, &free_slot->handle);
+    if (rc != 0) {
+        return rc;
+    }
+    free_slot->used = true;
+    free_slot->handle.data = free_slot;
+    free_slot->cb = req->cb;
+    free_slot->data = req->data;
+    rc = uv_signal_start(&free_slot->handle, on_signal, req->signal);
+    if (rc == 0) {
+        sigset_t set;
+        sigemptyset(&set);
+        sigaddset(&set, req->signal);
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    }
+    return rc;
+}
+
+int chassis_loop_on_signal(struct chassis_loop *loop, int signal, chassis_loop_signal_cb cb,
+                           void *data, struct chassis_error *err)
+{
+    struct signal_request req = {.loop = loop, .signal = signal, .cb = cb, .data = data};
+    int rc = chassis_loop_call(loop, watch_signal, &req);
+    return rc == 0 ? 0 : chassis_error_code(err, rc, "watch signal %d", signal);
+}
