@@ -16,6 +16,7 @@
 #define CHASSIS_EXECUTOR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct chassis_executor;
