@@ -16,7 +16,8 @@ struct fd_sink {
     int fd;
     bool colour;
     uint64_t lost; /* records the descriptor did not take, told as soon as it takes one again */
-    bool torn;     /* the last of them is there in part and must not run into the next line */
+    struct fd_sink *next; /* of all that were made: they live as long as the process */
+    bool torn; /* the last of them is there in part and must not run into the next line */
 };
 
 /* One write(2) per record; only a pipe that is full or a signal makes it more than one. A reader
@@ -161,10 +162,15 @@ static struct chassis_log_sink *sink_new(int fd, bool colour,
                                          void (*write_record)(struct chassis_log_sink *sink,
                                                               const struct chassis_log_record *))
 {
+    static struct fd_sink *all;
     struct fd_sink *sink = chassis_base_zalloc(sizeof *sink);
     sink->base.write = write_record;
     sink->fd = fd;
     sink->colour = colour;
+    sink->next = __atomic_load_n(&all, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&all, &sink->next, sink, false, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED)) {
+    }
     return &sink->base;
 }
 

@@ -44,7 +44,9 @@ void chassis_histogram_observe(struct chassis_histogram *histogram, double value
 uint64_t chassis_histogram_count(const struct chassis_histogram *histogram);
 double chassis_histogram_quantile(const struct chassis_histogram *histogram, double quantile);
 
-/* A value that is only known when asked: `read` runs on the thread that renders. */
+/* A value that is only known when asked: `read` runs on the thread that renders, and must not ask for
+ * metrics itself. The same labels again replace it; `read` NULL takes it away, and once that call
+ * returns the former one is not running any more. */
 void chassis_gauge_fn(const char *name, const char *help, const struct chassis_label *labels,
                       size_t n_labels, int64_t (*read)(void *data), void *data);
 
