@@ -18,7 +18,9 @@
  *  - `read` is not called for unary and server-stream methods: deliver their one message after
  * start;
  *  - deliver functions do nothing once the call has ended; cancel and writable as well;
- *  - the call lives until the transport has released it and no handler step is running.
+ *  - the call lives until the transport has released it and no handler step is running; then `freed`
+ *    runs: the transport's own state must live until then;
+ *  - a method whose request type is NULL takes raw bytes: its handler is given a chassis_view.
  * Threads: deliver, deliver_end, cancel, writable and release from the transport's threads, not two
  * of them for one call at the same time. Operations come from any role, but never two of them for
  * one call at the same time, except `send` and `queued`, which may come beside others. Ownership:
@@ -83,6 +85,8 @@ struct chassis_transport_ops {
     int (*send)(struct chassis_call *call, const void *message, struct chassis_view encoded);
     size_t (*queued)(const struct chassis_call *call); /* bytes waiting */
     void (*end)(struct chassis_call *call, const struct chassis_outcome *outcome);
+    /* The call object is gone (after release): free what is the transport's own. May be NULL. */
+    void (*freed)(void *transport);
 };
 
 /* NULL if nothing is registered for "/package.Service/Method". */

@@ -1,0 +1,58 @@
+/* What server and clients share of gRPC: the library's life, queues with their threads, tags, bytes.
+ *
+ * Invariants: a tag is embedded in the object it is about and stands for one batch at a time.
+ * Threads: a queue's tags run on its one thread.
+ */
+#ifndef CHASSIS_RPC_GRPC_ENV_H
+#define CHASSIS_RPC_GRPC_ENV_H
+
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <chassis/buf.h>
+
+struct rpc_tag {
+    void (*run)(struct rpc_tag *tag, bool ok);
+};
+
+struct rpc_queue {
+    grpc_completion_queue *cq;
+    pthread_t thread;
+    bool running;
+};
+
+/* grpc_init and its counterpart, counted; the first sends gRPC's own log to ours. */
+void rpc_grpc_ref(void);
+void rpc_grpc_unref(void);
+
+void rpc_queue_init(struct rpc_queue *queue);
+void rpc_queue_start(struct rpc_queue *queue, const char *name);
+/* Nothing may be started on the queue any more; waits until every tag has run. */
+void rpc_queue_fini(struct rpc_queue *queue);
+
+/* Whether "host:port" or "unix:…" can be reached from this machine only. */
+bool rpc_address_is_local(const char *address);
+bool rpc_peer_is_local(const char *peer_uri);
+
+struct rpc_bytes {
+    struct chassis_view view;
+    grpc_slice slice; /* what holds it */
+};
+/* The bytes of a received buffer in one piece; valid until rpc_bytes_fini. */
+void rpc_bytes_init(struct rpc_bytes *bytes, grpc_byte_buffer *buffer);
+void rpc_bytes_fini(struct rpc_bytes *bytes);
+
+/* A protobuf-c message, or bytes if it is NULL, as a buffer to send. */
+grpc_byte_buffer *rpc_buffer_of(const void *message, struct chassis_view encoded, size_t *ret_len);
+
+static inline struct chassis_view rpc_slice_view(const grpc_slice *slice)
+{
+    return chassis_view(GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice));
+}
+gpr_timespec rpc_deadline(uint64_t monotonic_ns);
+uint64_t rpc_deadline_from(gpr_timespec deadline);
+
+#endif

@@ -1,0 +1,376 @@
+/* gRPC listeners: queues, armed methods, start and drain. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/time.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/fault.h"
+#include "rpc/grpc_call.h"
+
+/* ---- armed calls ---- */
+
+static void slot_arm(struct rpc_slot *slot)
+{
+    grpc_server *server = slot->listener->server;
+    grpc_completion_queue *cq = slot->queue->cq;
+    grpc_call_error rc;
+    if (slot->method == NULL) {
+        rc = grpc_server_request_call(server, &slot->call, &slot->details, &slot->metadata, cq, cq,
+                                      &slot->tag);
+    } else {
+        bool payload = slot->method->method->kind == CHASSIS_UNARY ||
+                       slot->method->method->kind == CHASSIS_SERVER_STREAM;
+        rc = grpc_server_request_registered_call(
+            server, slot->registered, &slot->call, &slot->deadline, &slot->metadata,
+            payload ? &slot->payload : NULL, cq, cq, &slot->tag);
+    }
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+}
+
+static void on_slot(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_slot *slot = chassis_container_of(tag, struct rpc_slot, tag);
+    if (!ok) { /* the server shuts down: stays unarmed */
+        return;
+    }
+    grpc_call *call = slot->call;
+    slot->call = NULL;
+    if (slot->method == NULL) {
+        rpc_grpc_call_refuse(slot, call, rpc_slice_view(&slot->details.method));
+        grpc_slice_unref(slot->details.method);
+        grpc_slice_unref(slot->details.host);
+        grpc_call_details_init(&slot->details);
+    } else {
+        grpc_byte_buffer *payload = slot->payload;
+        slot->payload = NULL;
+        rpc_grpc_call_accept(slot, call, rpc_deadline_from(slot->deadline), payload);
+    }
+    slot_arm(slot);
+}
+
+static struct rpc_slot *slot_new(struct rpc_listener *listener, struct rpc_queue *queue,
+                                 const struct chassis_server_method *method, void *registered)
+{
+    struct rpc_slot *slot = chassis_base_zalloc(sizeof *slot);
+    slot->tag.run = on_slot;
+    slot->listener = listener;
+    slot->queue = queue;
+    slot->method = method;
+    slot->registered = registered;
+    grpc_metadata_array_init(&slot->metadata);
+    grpc_call_details_init(&slot->details);
+    return slot;
+}
+
+static void slot_free(struct rpc_slot *slot)
+{
+    grpc_metadata_array_destroy(&slot->metadata);
+    grpc_call_details_destroy(&slot->details);
+    free(slot);
+}
+
+/* One slot of each method, and a generic one, on every queue. */
+static void listener_register(struct rpc_listener *l)
+{
+    struct rpc_grpc *grpc = l->owner;
+    struct chassis_server *server = grpc->server;
+    size_t max = (server->n_methods + 1) * grpc->n_queues;
+    l->slots = chassis_base_zalloc(max * sizeof(void *));
+    for (size_t i = 0; i < server->n_methods; i++) {
+        const struct chassis_server_method *m = server->methods[i];
+        if (l->peer_only && m->access != CHASSIS_ACCESS_PEER) {
+            continue;
+        }
+        bool payload = m->method->kind == CHASSIS_UNARY || m->method->kind == CHASSIS_SERVER_STREAM;
+        void *registered = grpc_server_register_method(
+            l->server, m->method->path, NULL,
+            payload ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER : GRPC_SRM_PAYLOAD_NONE, 0);
+        CHASSIS_ASSERT(registered != NULL);
+        for (unsigned q = 0; q < grpc->n_queues; q++) {
+            l->slots[l->n_slots++] = slot_new(l, &grpc->queues[q], m, registered);
+        }
+    }
+    for (unsigned q = 0; q < grpc->n_queues; q++) {
+        l->slots[l->n_slots++] = slot_new(l, &grpc->queues[q], NULL, NULL);
+    }
+}
+
+/* ---- listeners ---- */
+
+static grpc_arg arg_int(const char *key, int value)
+{
+    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key};
+    arg.value.integer = value;
+    return arg;
+}
+
+static int clamp_int(size_t value)
+{
+    return value > INT32_MAX ? INT32_MAX : (int)value;
+}
+
+static grpc_server *server_create(const struct chassis_server_options *o)
+{
+    grpc_arg args[] = {
+        arg_int(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two processes bind one port silently */
+        arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, clamp_int(o->message_bytes_max)),
+        arg_int(GRPC_ARG_MAX_METADATA_SIZE, clamp_int(o->metadata_bytes_max)),
+        arg_int(GRPC_ARG_MAX_CONCURRENT_STREAMS, clamp_int(o->streams_max)),
+        arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, clamp_int(o->keepalive_ms)),
+        arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, clamp_int(o->keepalive_timeout_ms)),
+        arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        arg_int(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000),
+        arg_int(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 5),
+        arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
+        arg_int(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
+    };
+    grpc_channel_args all = {sizeof args / sizeof args[0], args};
+    return grpc_server_create(&all, NULL);
+}
+
+static const char *pem(const struct chassis_buf *buf)
+{
+    return buf->len != 0 ? (const char *)buf->data : NULL;
+}
+
+static grpc_server_credentials *credentials_of(const struct chassis_listener_options *o,
+                                               struct chassis_error *err)
+{
+    if (o->tls == NULL) {
+        return grpc_insecure_server_credentials_create();
+    }
+    grpc_ssl_pem_key_cert_pair pair = {pem(&o->tls->key), pem(&o->tls->certificate)};
+    if (pair.private_key == NULL || pair.cert_chain == NULL) {
+        chassis_error_set(err, CHASSIS_CONFIG,
+                          "TLS at '%s' needs a certificate and a key: give both", o->address);
+        return NULL;
+    }
+    if (o->client_certificate_required && o->tls->ca.len == 0) {
+        chassis_error_set(
+            err, CHASSIS_CONFIG,
+            "TLS at '%s' asks for client certificates: give the ca to check them with", o->address);
+        return NULL;
+    }
+    grpc_ssl_client_certificate_request_type request =
+        o->tls->ca.len == 0 ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+        : o->client_certificate_required
+            ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+            : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY;
+    grpc_server_credentials *credentials =
+        grpc_ssl_server_credentials_create_ex(pem(&o->tls->ca), &pair, 1, request, NULL);
+    if (credentials == NULL) {
+        chassis_error_set(err, CHASSIS_CONFIG, "TLS at '%s': certificate and key are not usable",
+                          o->address);
+    }
+    return credentials;
+}
+
+/* gRPC only says "0": ask the kernel why the address cannot be had. */
+static int why_not_bound(const char *address, struct chassis_error *err)
+{
+    char host[256];
+    const char *colon = strrchr(address, ':');
+    if (strncmp(address, "unix", 4) == 0 || colon == NULL ||
+        (size_t)(colon - address) >= sizeof host) {
+        return chassis_error_set(err, CHASSIS_CONFIG,
+                                 "listen on '%s': not an address of the form host:port", address);
+    }
+    snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
+    char *name = host;
+    if (host[0] == '[' && host[strlen(host) - 1] == ']') {
+        host[strlen(host) - 1] = '\0';
+        name = host + 1;
+    }
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
+    int rc = getaddrinfo(name, colon + 1, &hints, &found);
+    if (rc != 0) {
+        return chassis_error_set(err, CHASSIS_CONFIG, "listen on '%s': %s", address,
+                                 gai_strerror(rc));
+    }
+    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    int code = CHASSIS_UNAVAILABLE;
+    if (fd >= 0) {
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
+            code = -errno;
+        }
+        close(fd);
+    }
+    freeaddrinfo(found);
+    return chassis_error_code(err, code, "listen on '%s'", address);
+}
+
+static int listener_open(struct rpc_listener *l, const struct chassis_listener_options *o,
+                         struct chassis_error *err)
+{
+    if (CHASSIS_FAULT("rpc.listen")) {
+        return chassis_error_code(err, -EADDRINUSE, "listen on '%s'", o->address);
+    }
+    if (o->tls == NULL && !o->plaintext_beyond_loopback && !rpc_address_is_local(o->address)) {
+        return chassis_error_set(
+            err, CHASSIS_CONFIG,
+            "listen on '%s': others could reach it in plaintext; give TLS files, "
+            "bind to 127.0.0.1, or allow plaintext beyond loopback",
+            o->address);
+    }
+    grpc_server_credentials *credentials = credentials_of(o, err);
+    if (credentials == NULL) {
+        return CHASSIS_CONFIG;
+    }
+    l->peer_only = o->peer_only;
+    l->encrypted = o->tls != NULL;
+    l->server = server_create(&l->owner->server->options);
+    for (unsigned q = 0; q < l->owner->n_queues; q++) {
+        grpc_server_register_completion_queue(l->server, l->owner->queues[q].cq, NULL);
+    }
+    l->port = grpc_server_add_http2_port(l->server, o->address, credentials);
+    grpc_server_credentials_release(credentials);
+    if (l->port == 0) {
+        return why_not_bound(o->address, err);
+    }
+    return 0;
+}
+
+/* ---- life ---- */
+
+static void on_shutdown(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_listener *l = chassis_container_of(tag, struct rpc_listener, shutdown_tag);
+    struct rpc_grpc *grpc = l->owner;
+    pthread_mutex_lock(&grpc->lock);
+    grpc->shut++;
+    pthread_cond_broadcast(&grpc->changed);
+    pthread_mutex_unlock(&grpc->lock);
+}
+
+static struct rpc_grpc *grpc_new(struct chassis_server *server)
+{
+    struct rpc_grpc *grpc = chassis_base_zalloc(sizeof *grpc);
+    rpc_grpc_ref();
+    grpc->server = server;
+    pthread_mutex_init(&grpc->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&grpc->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    grpc->n_queues = server->options.n_queues;
+    grpc->queues = chassis_base_zalloc(grpc->n_queues * sizeof *grpc->queues);
+    for (unsigned q = 0; q < grpc->n_queues; q++) {
+        rpc_queue_init(&grpc->queues[q]);
+    }
+    grpc->listeners = chassis_base_zalloc(server->options.n_listeners * sizeof *grpc->listeners);
+    return grpc;
+}
+
+int rpc_grpc_start(struct chassis_server *server, struct chassis_error *err)
+{
+    struct rpc_grpc *grpc = grpc_new(server);
+    for (unsigned i = 0; i < server->options.n_listeners; i++) {
+        struct rpc_listener *l = &grpc->listeners[grpc->n_listeners++];
+        l->owner = grpc;
+        l->shutdown_tag.run = on_shutdown;
+        int rc = listener_open(l, &server->listeners[i], err);
+        if (rc != 0) {
+            rpc_grpc_drain(grpc, 0);
+            rpc_grpc_free(grpc);
+            return rc;
+        }
+        listener_register(l);
+    }
+    server->grpc = grpc;
+    for (unsigned i = 0; i < grpc->n_listeners; i++) {
+        struct rpc_listener *l = &grpc->listeners[i];
+        grpc_server_start(l->server);
+        l->started = true;
+        for (size_t s = 0; s < l->n_slots; s++) {
+            slot_arm(l->slots[s]);
+        }
+    }
+    for (unsigned q = 0; q < grpc->n_queues; q++) {
+        char name[16];
+        snprintf(name, sizeof name, "cq%u", q % 1000);
+        rpc_queue_start(&grpc->queues[q], name);
+    }
+    return 0;
+}
+
+uint16_t rpc_grpc_port(const struct rpc_grpc *grpc, unsigned listener)
+{
+    return listener < grpc->n_listeners ? (uint16_t)grpc->listeners[listener].port : 0;
+}
+
+static void wait_shut(struct rpc_grpc *grpc, uint64_t grace_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(grace_ms / 1000);
+    until.tv_nsec += (long)(grace_ms % 1000) * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_mutex_lock(&grpc->lock);
+    int rc = 0;
+    while (grpc->shut < grpc->n_listeners && rc != ETIMEDOUT) {
+        rc = pthread_cond_timedwait(&grpc->changed, &grpc->lock, &until);
+    }
+    bool cancel = grpc->shut < grpc->n_listeners;
+    pthread_mutex_unlock(&grpc->lock);
+    for (unsigned i = 0; i < grpc->n_listeners && cancel; i++) {
+        grpc_server_cancel_all_calls(grpc->listeners[i].server);
+    }
+    pthread_mutex_lock(&grpc->lock);
+    while (grpc->shut < grpc->n_listeners) {
+        pthread_cond_wait(&grpc->changed, &grpc->lock);
+    }
+    pthread_mutex_unlock(&grpc->lock);
+}
+
+void rpc_grpc_drain(struct rpc_grpc *grpc, uint64_t grace_ms)
+{
+    if (grpc->n_listeners == 0 || !grpc->queues[0].running) {
+        return;
+    }
+    for (unsigned i = 0; i < grpc->n_listeners; i++) {
+        struct rpc_listener *l = &grpc->listeners[i];
+        grpc_server_shutdown_and_notify(l->server, grpc->queues[0].cq, &l->shutdown_tag);
+    }
+    wait_shut(grpc, grace_ms);
+}
+
+void rpc_grpc_free(struct rpc_grpc *grpc)
+{
+    for (unsigned i = 0; i < grpc->n_listeners; i++) {
+        struct rpc_listener *l = &grpc->listeners[i];
+        if (l->server != NULL && !l->started) { /* opening failed half-way */
+            grpc_server_shutdown_and_notify(l->server, grpc->queues[0].cq, &l->shutdown_tag);
+        }
+    }
+    for (unsigned q = 0; q < grpc->n_queues; q++) {
+        rpc_queue_fini(&grpc->queues[q]);
+    }
+    for (unsigned i = 0; i < grpc->n_listeners; i++) {
+        struct rpc_listener *l = &grpc->listeners[i];
+        if (l->server != NULL) {
+            grpc_server_destroy(l->server);
+        }
+        for (size_t s = 0; s < l->n_slots; s++) {
+            slot_free(l->slots[s]);
+        }
+        free(l->slots);
+    }
+    rpc_grpc_pool_free(grpc);
+    free(grpc->listeners);
+    free(grpc->queues);
+    pthread_mutex_destroy(&grpc->lock);
+    pthread_cond_destroy(&grpc->changed);
+    free(grpc);
+    rpc_grpc_unref();
+}
