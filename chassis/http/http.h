@@ -1,0 +1,80 @@
+/* The HTTP side of a service: its RPCs as JSON and by the Connect protocol, health, metrics, admin
+ * pages and an embedded web application. The only user of <microhttpd.h>.
+ *
+ *     POST /package.Service/Method   application/json, application/proto          unary
+ *                                    application/connect+json, …connect+proto     server stream
+ *     GET  /package.Service/Method?connect=v1&encoding=json&message=…             idempotent unary
+ *     GET  /livez /readyz /version /metrics
+ *     GET  anything else             the web application's file, else its index
+ * and on the admin address only: / /requests /config /loglevel /metrics.
+ *
+ * Connect: https://connectrpc.com/docs/protocol. Streams from the client need gRPC (HTTP/1.1 is half
+ * duplex): UNIMPLEMENTED.
+ *
+ * Invariants: one thread runs both listeners and is the only one that touches libmicrohttpd; a
+ * request waiting for its handler is suspended and costs no thread; body, headers, connections and
+ * time of a request are bounded.
+ * Threads: start, quiesce and stop on one thread, the rest from any.
+ * Ownership: what options point to is borrowed and must outlive the server.
+ */
+#ifndef CHASSIS_HTTP_HTTP_H
+#define CHASSIS_HTTP_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <chassis/buf.h>
+#include <chassis/config.h>
+#include <chassis/error.h>
+
+#include "auth/auth.h"
+
+struct chassis_http;
+struct chassis_server;
+struct chassis_type_registry;
+
+struct chassis_http_file {
+    const char *path; /* "/index.html" */
+    const char *content_type;
+    const void *data;
+    size_t len;
+};
+
+struct chassis_http_options {
+    const char *address;                /* "127.0.0.1:0", "[::1]:8091"; NULL = no public listener */
+    const char *admin_address;          /* NULL = no admin listener */
+    const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start */
+    bool plaintext_beyond_loopback;     /* else a plaintext address others can reach is refused */
+    struct chassis_server *server;      /* whose methods are served; NULL = none */
+    struct chassis_type_registry *types; /* for Any in JSON, beside the methods' own; may be NULL */
+    const struct chassis_http_file *files; /* the web application */
+    size_t n_files;
+    const char *const *origins; /* allowed for browsers (CORS), "*" = any; may be NULL */
+    size_t n_origins;
+
+    const char *name, *version;          /* of the service */
+    const struct chassis_config *config; /* for /config; may be NULL */
+    /* Append one JSON object of all checks ({"store":true,…}); true when all are. NULL = ready. */
+    bool (*ready)(void *data, struct chassis_buf *ret_checks);
+    void *ready_data;
+
+    uint32_t connections_max;   /* 0 = 1,024 */
+    size_t header_bytes_max;    /* of a request, with its URL; 0 = 32 KiB */
+    size_t body_bytes_max;      /* 0 = 4 MiB; a method's own limit may be lower */
+    uint32_t idle_timeout_ms;   /* of a connection; 0 = 30,000 */
+    uint32_t upload_timeout_ms; /* for a whole request body; 0 = 30,000 */
+    uint32_t call_timeout_ms;   /* of unary calls that ask for none; 0 = 60,000 */
+};
+
+int chassis_http_start(const struct chassis_http_options *options, struct chassis_http **ret_http,
+                       struct chassis_error *err);
+/* The bound ports; 0 where there is no listener. */
+uint16_t chassis_http_port(const struct chassis_http *http);
+uint16_t chassis_http_admin_port(const struct chassis_http *http);
+/* Stop accepting on the public listener; requests under way are answered, their connections closed.
+ * Answers a client does not take within `grace_ms` are given up. */
+void chassis_http_quiesce(struct chassis_http *http, uint64_t grace_ms);
+/* Cancel what is left, wait until handlers have ended their calls, close. NULL is fine. */
+void chassis_http_stop(struct chassis_http *http);
+
+#endif

@@ -1,0 +1,157 @@
+/* What the files of this module share; included by no other module.
+ *
+ * An exchange is one HTTP request and its answer:
+ *
+ *   READING --whole body--> CALLING --ops->end, deadline, client gone--> ANSWERING --written--> gone
+ *      |                    (suspended)                                     ^
+ *      +-- page, file, refusal ---------------------------------------------+
+ *
+ * Server streams answer while they call; then the connection is suspended whenever there is nothing
+ * to write. The exchange is shared by the connection and its call (refs) and dies with the last.
+ */
+#ifndef CHASSIS_HTTP_INTERNAL_H
+#define CHASSIS_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include <chassis/log.h>
+#include <chassis/metrics.h>
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "http/connect.h"
+#include "http/http.h"
+#include "os/os.h"
+#include "os/queue.h"
+#include "os/timers.h"
+#include "proto/message.h"
+#include "rpc/server.h"
+#include "rpc/transport.h"
+
+struct http_listener {
+    struct chassis_http *http;
+    struct MHD_Daemon *daemon; /* NULL = not listening */
+    bool admin, quiesced;
+    uint16_t port;
+    int fd, epoll_fd;
+};
+
+struct chassis_http {
+    struct chassis_http_options options; /* defaults filled in */
+    struct chassis_logger *log;
+    struct chassis_type_registry *types;
+    bool own_types;
+    uint64_t *etags;                   /* one per file */
+    struct http_listener listeners[2]; /* public, admin */
+    pthread_t thread;
+    int epoll_fd, wake_fd;
+    struct chassis_list exchanges; /* owner: the http thread, as of the next two */
+    unsigned n_calls;              /* calls that are not freed yet */
+    struct chassis_timers timers;
+    struct chassis_gauge *connections;
+    struct chassis_counter *requests[6]; /* by status class */
+    int64_t started_s;
+    uint64_t give_up_ns; /* after quiesce; 0 = never */
+
+    pthread_mutex_t mutex;      /* guards what follows */
+    struct chassis_queue inbox; /* exchanges with news */
+    bool quiesce, stop;
+    uint64_t grace_ms;
+};
+
+enum http_phase { HTTP_READING, HTTP_CALLING, HTTP_ANSWERING };
+
+struct http_exchange {
+    struct chassis_list link;
+    struct chassis_http *http;
+    struct http_listener *listener;
+    struct MHD_Connection
+        *connection; /* NULL when it is gone; http thread only, as all up to refs */
+    enum http_phase phase;
+    bool suspended;
+    bool holds_call; /* a ref for the call is held */
+    int fd;
+    char method[8];
+    char *path;
+    uint64_t began_ns;
+    struct chassis_buf body;
+    size_t body_max;
+    bool body_too_large, client_gone, deadline_passed;
+    struct chassis_timer deadline;
+    const struct chassis_server_method *rpc; /* NULL = a page or file */
+    struct connect_request connect;
+    struct chassis_call *call; /* NULL before and after its life with us */
+    struct chassis_pair *headers;
+    size_t n_headers;
+    struct chassis_transport_peer peer;
+    bool in_begin; /* the call is being started on the http thread */
+
+    atomic_uint refs;
+    struct chassis_task news; /* in http->inbox, holds a ref */
+
+    pthread_mutex_t mutex;          /* guards what follows */
+    struct chassis_buf out;         /* unary: the body. stream: envelopes not yet written */
+    size_t out_begin;               /* bytes of it that are written */
+    struct chassis_buf out_headers; /* key NUL value NUL … */
+    bool have_headers;
+    bool ended;        /* ops->end was called */
+    bool cut;          /* we ended the answer ourselves: deadline, or the client is gone */
+    bool freed;        /* ops->freed was called */
+    bool refused_send; /* tell the call when there is room again */
+    int code;          /* of the end */
+};
+
+/* server.c */
+void http_wake(struct http_exchange *x);
+bool http_on_thread(const struct chassis_http *http);
+
+/* exchange.c */
+enum MHD_Result http_on_request(void *data, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload,
+                                size_t *upload_size, void **state);
+void http_on_completed(void *data, struct MHD_Connection *connection, void **state,
+                       enum MHD_RequestTerminationCode code);
+void http_exchange_unref(struct http_exchange *x);
+void http_exchange_suspend(struct http_exchange *x);
+void http_exchange_resume(struct http_exchange *x);
+void http_exchange_hung_up(struct http_exchange *x);
+const char *http_header(const struct http_exchange *x, const char *name);
+const char *http_query(const struct http_exchange *x, const char *name);
+/* Queue a whole answer; takes the body. */
+enum MHD_Result http_answer(struct http_exchange *x, unsigned status, const char *content_type,
+                            struct chassis_buf *body);
+enum MHD_Result http_answer_text(struct http_exchange *x, unsigned status, const char *format, ...)
+    CHASSIS_PRINTF(3, 4);
+enum MHD_Result http_answer_error(struct http_exchange *x, int code, unsigned status,
+                                  const char *text);
+/* Common headers, then queue; drops the response. */
+enum MHD_Result http_queue(struct http_exchange *x, unsigned status, struct MHD_Response *response);
+
+/* transcode.c: calls */
+enum MHD_Result http_rpc_accept(struct http_exchange *x); /* headers are here */
+enum MHD_Result http_rpc_begin(struct http_exchange *x);  /* the body is here */
+enum MHD_Result http_rpc_resumed(struct http_exchange *x);
+void http_rpc_news(struct http_exchange *x);
+void http_rpc_closed(struct http_exchange *x); /* the connection is gone or answered */
+void http_rpc_give_up(struct http_exchange *x);
+
+/* transport.c: what calls ask of us */
+extern const struct chassis_transport_ops http_ops_json, http_ops_connect;
+void http_copy_request(struct http_exchange *x);
+/* The end of a stream: its last envelope. With the exchange's lock. */
+void http_end_stream(struct http_exchange *x, const struct chassis_outcome *outcome);
+
+/* cors.c */
+bool http_foreign_browser(const struct http_exchange *x);
+enum MHD_Result http_preflight(struct http_exchange *x);
+void http_cors_headers(const struct http_exchange *x, struct MHD_Response *response);
+
+/* pages.c, admin.c, web.c: false when the path is none of theirs */
+bool http_page(struct http_exchange *x, enum MHD_Result *ret_result);
+bool http_admin_page(struct http_exchange *x, enum MHD_Result *ret_result);
+bool http_web_file(struct http_exchange *x, enum MHD_Result *ret_result);
+
+#endif
