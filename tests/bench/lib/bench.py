@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 BIN = os.environ["DRAFT_BIN"]
@@ -47,6 +48,11 @@ def free_ports(n):
     return ports
 
 
+def pause(seconds):
+    """Between two polls, and while something idle is measured."""
+    threading.Event().wait(seconds)
+
+
 def wait_for(what, condition, seconds=30.0, every=0.01):
     """Poll a condition; what is waited for is named when it never comes."""
     end = time.monotonic() + seconds
@@ -54,7 +60,7 @@ def wait_for(what, condition, seconds=30.0, every=0.01):
         value = condition()
         if value:
             return value
-        time.sleep(every)
+        pause(every)
     raise Failed(f"{what} did not happen within {seconds:g} s")
 
 
