@@ -36,6 +36,17 @@ struct chassis_config_list {
     const char *const *items;
     size_t n;
 };
+/* A name with one `*` segment ("repositories.*.path", type STRING) takes any name there
+ * ([A-Za-z0-9_-]+); the struct's field is a struct chassis_config_pairs with an entry per name found.
+ * In the environment the name is lower case: DRAFT_REPOSITORIES_MAIN_PATH is repositories.main.path. */
+struct chassis_config_pair {
+    const char *name; /* what stands for the `*` */
+    const char *value;
+};
+struct chassis_config_pairs {
+    const struct chassis_config_pair *items;
+    size_t n;
+};
 struct chassis_config_key {
     const char *name; /* "raft.node-id" */
     enum chassis_config_type type;
