@@ -57,18 +57,39 @@ static void write_all(int fd, struct chassis_view view)
     }
 }
 
-/* The request goes through a file, so that neither side waits for the other with a full pipe. */
-static void message_code(const struct codegen *g, struct chassis_view request,
+/* The request for protoc-gen-c: without our options, and without services, of which it would make
+ * code nobody uses (and which does not compile for a method called Default). */
+static void pack_request(Google__Protobuf__Compiler__CodeGeneratorRequest request,
                          struct chassis_buf *out)
 {
-    static const uint8_t no_parameter[] = {0x12, 0x00}; /* ours mean nothing to protoc-gen-c */
+    size_t *n_services = chassis_base_zalloc((request.n_proto_file + 1) * sizeof *n_services);
+    for (size_t i = 0; i < request.n_proto_file; i++) {
+        n_services[i] = request.proto_file[i]->n_service;
+        request.proto_file[i]->n_service = 0;
+    }
+    request.parameter = NULL;
+    size_t len = google__protobuf__compiler__code_generator_request__get_packed_size(&request);
+    chassis_buf_reserve(out, len);
+    google__protobuf__compiler__code_generator_request__pack(&request, out->data);
+    out->len = len;
+    for (size_t i = 0; i < request.n_proto_file; i++) {
+        request.proto_file[i]->n_service = n_services[i];
+    }
+    free(n_services);
+}
+
+/* The request goes through a file, so that neither side waits for the other with a full pipe. */
+static void message_code(const struct codegen *g, struct chassis_buf *out)
+{
+    struct chassis_buf request = {0};
     FILE *in = tmpfile();
     int pipes[2];
     if (in == NULL || pipe(pipes) != 0) {
         die("cannot make a temporary file or pipe");
     }
-    write_all(fileno(in), request);
-    write_all(fileno(in), chassis_view(no_parameter, sizeof no_parameter));
+    pack_request(*g->request, &request);
+    write_all(fileno(in), chassis_buf_view(&request));
+    chassis_buf_fini(&request);
     if (lseek(fileno(in), 0, SEEK_SET) != 0) {
         die("cannot rewind a temporary file");
     }
@@ -197,7 +218,7 @@ int main(int argc, char **argv)
     g.request = request;
     chassis_arena_init(&g.arena, NULL, 0, 0);
     if (parse_options(&g, &err) == 0) {
-        message_code(&g, chassis_buf_view(&input), &response);
+        message_code(&g, &response);
         generate(&g, &response, &err);
     }
     if (err.code != 0) {

@@ -1,7 +1,8 @@
 /* Messages of protobuf-c, generically: arena decoding behind a pre-scan, encoding, JSON.
  *
  * Invariants: no input makes decode crash, recurse deeper than `depth_max`, or allocate more than
- * the arena's limit; strings are valid UTF-8 without NUL; numbers of the same map key: last wins.
+ * the arena's limit; strings are valid UTF-8 without NUL; of entries with one map key the last
+ * one wins.
  * Threads: any. Ownership: what is decoded lives in the arena.
  */
 #ifndef CHASSIS_PROTO_MESSAGE_H
@@ -15,8 +16,8 @@
 #include <chassis/service.h>
 
 struct chassis_decode_limits {
-    unsigned depth_max;   /* 0 = 64 */
-    uint32_t fields_max;  /* of one message and all it holds; 0 = 100,000 */
+    unsigned depth_max;  /* 0 = 64 */
+    uint32_t fields_max; /* of one message and all it holds; 0 = 100,000 */
 };
 
 static inline const ProtobufCMessageDescriptor *
@@ -55,5 +56,16 @@ int chassis_json_parse(const ProtobufCMessageDescriptor *type, struct chassis_vi
                        const struct chassis_type_registry *types, bool ignore_unknown,
                        struct chassis_arena *arena, ProtobufCMessage **ret_message,
                        struct chassis_error *err);
+
+/* The same between wire bytes and JSON, without a typed message in between: for transcoding, and
+ * for types known only at run time (proto/dynamic.h). `scratch` holds what parsing needs. Nothing is
+ * left in `out` on failure. */
+int chassis_json_print_bytes(const ProtobufCMessageDescriptor *type, struct chassis_view encoded,
+                             const struct chassis_type_registry *types, struct chassis_buf *out,
+                             struct chassis_error *err);
+int chassis_json_parse_bytes(const ProtobufCMessageDescriptor *type, struct chassis_view json,
+                             const struct chassis_type_registry *types, bool ignore_unknown,
+                             struct chassis_arena *scratch, struct chassis_buf *out,
+                             struct chassis_error *err);
 
 #endif

@@ -1,0 +1,6 @@
+#include "proto_test.h"
+
+int main(void)
+{
+    return scan_tests() + json_tests();
+}
