@@ -48,9 +48,9 @@ int chassis_auth_token_peek(const char *token, struct chassis_auth_claims *ret_c
                             struct chassis_error *err);
 /* Signature, algorithm and expiry (60 s of skew allowed) against one public key.
  * CHASSIS_UNAUTHENTICATED with the reason. */
-int chassis_auth_token_verify(const char *token, const uint8_t public_key[CHASSIS_AUTH_PUBLIC_KEY_LEN],
-                              int64_t now_s, struct chassis_auth_claims *ret_claims,
-                              struct chassis_error *err);
+int chassis_auth_token_verify(const char *token,
+                              const uint8_t public_key[CHASSIS_AUTH_PUBLIC_KEY_LEN], int64_t now_s,
+                              struct chassis_auth_claims *ret_claims, struct chassis_error *err);
 
 /* The cluster secret: 32 random bytes, hexadecimal, in a 0600 file made by the first node. */
 int chassis_auth_secret_open(const char *path, bool create, struct chassis_buf *ret_secret,

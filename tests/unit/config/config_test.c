@@ -198,7 +198,8 @@ static void every_mistake_is_told_at_once_with_its_place(void **state)
     expect_problem("command line: '--service.grace' needs a value");
     expect_problem("'service.name' is required: set it in the file, as DRAFT_SERVICE_NAME or "
                    "--service.name");
-    assert_int_equal(count_problems(), 12);
+    expect_problem("command line: unexpected argument 'stray'");
+    assert_int_equal(count_problems(), 13);
 }
 
 static void variables_of_other_programs_are_left_alone(void **state)
