@@ -188,6 +188,8 @@ static void pause_or_end(struct member *m, bool failed)
     if (policy == DCTL_RESTART_NEVER || (policy == DCTL_RESTART_ON_FAILURE && !failed)) {
         m->state = ENDED;
         m->failed = failed;
+        m->was_healthy = m->was_healthy || !failed; /* a job that is done */
+        announce_if_ready(m->s);
         return;
     }
     m->restarts = ms_since(m->s, m->started_ns) >= STABLE_MS ? 0 : m->restarts + 1;
@@ -276,22 +278,22 @@ static void drain_step(struct supervisor *s)
 static void step(struct supervisor *s)
 {
     uint64_t healthy = 0;
-    unsigned ended = 0;
+    unsigned alive = 0;
     if (s->draining) {
         drain_step(s);
         return;
     }
     for (unsigned i = 0; i < s->n; i++) {
         healthy |= s->members[i].was_healthy ? UINT64_C(1) << i : 0;
-        ended += s->members[i].state == ENDED;
     }
     for (unsigned i = 0; i < s->n; i++) {
         struct member *m = &s->members[i];
         if (m->state == WAITING && (m->service->after & ~healthy) == 0) {
             start(m);
         }
+        alive += m->state != ENDED && m->state != WAITING;
     }
-    if (ended == s->n) {
+    if (alive == 0) { /* all are done, or wait for one that failed for good */
         s->draining = true;
         drain_step(s);
     }
