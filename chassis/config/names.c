@@ -72,7 +72,7 @@ static void fill_wild(const char *pattern, const char *name, char *out, size_t s
     for (const char *p = pattern; p < star && segment != NULL; p++) {
         if (*p == '.') {
             segment = strchr(segment, '.');
-            segment += segment != NULL;
+            segment = segment != NULL ? segment + 1 : NULL;
         }
     }
     int wild = segment != NULL ? (int)strcspn(segment, ".") : 0;
