@@ -5,6 +5,7 @@ find_package(PkgConfig REQUIRED)
 function(outside_library name pkg)
     pkg_check_modules(OUTSIDE_${name} REQUIRED IMPORTED_TARGET GLOBAL ${pkg})
     add_library(outside::${name} ALIAS PkgConfig::OUTSIDE_${name})
+    set(DRAFT_PKG_${name} ${pkg} PARENT_SCOPE) # for the installed package
 endfunction()
 
 outside_library(grpc grpc)
