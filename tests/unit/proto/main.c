@@ -2,5 +2,5 @@
 
 int main(void)
 {
-    return scan_tests() + json_tests();
+    return scan_tests() + json_tests() + dynamic_tests();
 }

@@ -10,5 +10,6 @@
 
 int scan_tests(void);
 int json_tests(void);
+int dynamic_tests(void);
 
 #endif
