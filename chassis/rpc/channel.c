@@ -1,0 +1,192 @@
+#include "rpc/channel.h"
+
+#include <grpc/grpc_security.h>
+#include <grpc/support/time.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+static struct {
+    pthread_mutex_t lock;
+    unsigned refs;
+    struct rpc_queue queue;
+    grpc_channel *lame; /* never changes its state: watching it with a deadline is a timer */
+    struct rpc_channel *channels;
+} env = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void rpc_client_env_ref(void)
+{
+    pthread_mutex_lock(&env.lock);
+    if (env.refs++ == 0) {
+        rpc_grpc_ref();
+        rpc_queue_init(&env.queue);
+        env.lame = grpc_lame_client_channel_create("timer", GRPC_STATUS_UNAVAILABLE, "timer");
+        rpc_queue_start(&env.queue, "cq-client");
+    }
+    pthread_mutex_unlock(&env.lock);
+}
+
+struct last { /* what is left to do when the last user went on the queue's own thread */
+    struct rpc_queue queue;
+    grpc_channel *lame;
+};
+
+static void last_close(struct last *last)
+{
+    grpc_channel_destroy(last->lame);
+    rpc_queue_fini(&last->queue);
+    rpc_grpc_unref();
+}
+
+static void *last_main(void *arg)
+{
+    last_close(arg);
+    free(arg);
+    return NULL;
+}
+
+/* A thread cannot join itself: when the last client goes inside a callback, a detached one does. */
+void rpc_client_env_unref(void)
+{
+    struct last *last = NULL;
+    bool own = rpc_client_on_queue();
+    pthread_mutex_lock(&env.lock);
+    CHASSIS_ASSERT(env.refs > 0);
+    if (--env.refs == 0) {
+        CHASSIS_ASSERT(env.channels == NULL);
+        last = chassis_base_alloc(sizeof *last);
+        last->queue = env.queue;
+        last->lame = env.lame;
+    }
+    pthread_mutex_unlock(&env.lock);
+    if (last == NULL) {
+        return;
+    }
+    if (!own) {
+        last_main(last);
+        return;
+    }
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, last_main, last);
+    CHASSIS_ASSERT(rc == 0);
+    pthread_detach(thread);
+}
+
+grpc_completion_queue *rpc_client_queue(void)
+{
+    return env.queue.cq;
+}
+
+bool rpc_client_on_queue(void)
+{
+    return env.refs != 0 && pthread_equal(env.queue.thread, pthread_self());
+}
+
+void rpc_client_after(struct rpc_tag *tag, uint64_t delay_ns)
+{
+    gpr_timespec when = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                     gpr_time_from_nanos((int64_t)delay_ns, GPR_TIMESPAN));
+    grpc_channel_watch_connectivity_state(
+        env.lame, grpc_channel_check_connectivity_state(env.lame, 0), when, env.queue.cq, tag);
+}
+
+/* ---- channels ---- */
+
+static grpc_arg arg_int(const char *key, int value)
+{
+    grpc_arg arg = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key};
+    arg.value.integer = value;
+    return arg;
+}
+
+static grpc_arg arg_string(const char *key, const char *value)
+{
+    grpc_arg arg = {.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key};
+    arg.value.string = (char *)(uintptr_t)value;
+    return arg;
+}
+
+static const char *pem(const struct chassis_buf *buf)
+{
+    return buf->len != 0 ? (const char *)buf->data : NULL;
+}
+
+static grpc_channel *channel_create(const struct rpc_channel_options *o)
+{
+    char target[512];
+    grpc_arg args[16];
+    size_t n = 0;
+    args[n++] = arg_int(GRPC_ARG_ENABLE_RETRIES, 0); /* ours: with a budget, to another endpoint */
+    args[n++] = arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
+    args[n++] = arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+    args[n++] = arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
+    args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
+    args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+    args[n++] = arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+    args[n++] = arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0);
+    args[n++] = arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    args[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+                        o->response_bytes_max > INT32_MAX ? INT32_MAX : (int)o->response_bytes_max);
+    if (o->server_name != NULL && o->tls != NULL) {
+        args[n++] = arg_string(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, o->server_name);
+    }
+    grpc_channel_credentials *credentials;
+    if (o->tls != NULL) {
+        grpc_ssl_pem_key_cert_pair pair = {pem(&o->tls->key), pem(&o->tls->certificate)};
+        credentials = grpc_ssl_credentials_create_ex(
+            pem(&o->tls->ca), pair.private_key != NULL ? &pair : NULL, NULL, NULL);
+    } else {
+        credentials = grpc_insecure_credentials_create();
+    }
+    /* "dns:///" so that the peer of a call that reached no connection ("dns:///…") differs from that
+     * of one that did ("ipv4:…"). */
+    bool plain = strncmp(o->address, "unix:", 5) == 0;
+    snprintf(target, sizeof target, "%s%s", plain ? "" : "dns:///", o->address);
+    grpc_channel_args all = {n, args};
+    grpc_channel *channel = grpc_channel_create(target, credentials, &all);
+    grpc_channel_credentials_release(credentials);
+    return channel;
+}
+
+struct rpc_channel *rpc_channel_acquire(const struct rpc_channel_options *o)
+{
+    struct chassis_buf key = {0};
+    chassis_buf_printf(&key, "%s|%s|%s|%zu", o->address, o->tls != NULL ? o->tls_key : "",
+                       o->server_name != NULL ? o->server_name : "", o->response_bytes_max);
+    pthread_mutex_lock(&env.lock);
+    struct rpc_channel *c = env.channels;
+    while (c != NULL && strcmp(c->key, (const char *)key.data) != 0) {
+        c = c->next;
+    }
+    if (c == NULL) {
+        c = chassis_base_zalloc(sizeof *c);
+        c->key = chassis_base_strdup((const char *)key.data);
+        c->channel = channel_create(o);
+        c->next = env.channels;
+        env.channels = c;
+    }
+    c->refs++;
+    pthread_mutex_unlock(&env.lock);
+    chassis_buf_fini(&key);
+    return c;
+}
+
+void rpc_channel_release(struct rpc_channel *channel)
+{
+    pthread_mutex_lock(&env.lock);
+    bool last = --channel->refs == 0;
+    if (last) {
+        struct rpc_channel **at = &env.channels;
+        while (*at != channel) {
+            at = &(*at)->next;
+        }
+        *at = channel->next;
+    }
+    pthread_mutex_unlock(&env.lock);
+    if (last) {
+        grpc_channel_destroy(channel->channel);
+        free(channel->key);
+        free(channel);
+    }
+}

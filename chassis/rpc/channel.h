@@ -1,0 +1,39 @@
+/* Channels to endpoints, shared within the process by address, TLS identity and limits; and the
+ * client side's completion queue, which lives as long as any channel user.
+ *
+ * Threads: any. Ownership: acquire/release count.
+ */
+#ifndef CHASSIS_RPC_CHANNEL_H
+#define CHASSIS_RPC_CHANNEL_H
+
+#include "auth/auth.h"
+#include "rpc/grpc_env.h"
+
+struct rpc_channel {
+    struct rpc_channel *next;
+    grpc_channel *channel;
+    char *key;
+    unsigned refs;
+};
+
+struct rpc_channel_options {
+    const char *address;
+    const struct chassis_auth_tls *tls; /* NULL = plaintext */
+    const char *tls_key;                /* tells identities apart: the file names */
+    const char *server_name;
+    size_t response_bytes_max;
+};
+
+/* The first starts the queue's thread; the last waits for it to end. */
+void rpc_client_env_ref(void);
+void rpc_client_env_unref(void);
+grpc_completion_queue *rpc_client_queue(void);
+/* True on the thread that runs callbacks. */
+bool rpc_client_on_queue(void);
+/* Run `tag` on the queue after `delay_ns`; cannot be taken back. */
+void rpc_client_after(struct rpc_tag *tag, uint64_t delay_ns);
+
+struct rpc_channel *rpc_channel_acquire(const struct rpc_channel_options *options);
+void rpc_channel_release(struct rpc_channel *channel);
+
+#endif

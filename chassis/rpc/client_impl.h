@@ -1,0 +1,114 @@
+/* The client object from inside the module.
+ *
+ * Invariants: `lock` guards everything but what is constant after new; calls and streams are in
+ * `active` from start until their last callback was handed over; an endpoint lives while it is listed
+ * or a call uses it.
+ */
+#ifndef CHASSIS_RPC_CLIENT_IMPL_H
+#define CHASSIS_RPC_CLIENT_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <chassis/client.h>
+#include <chassis/log.h>
+#include <chassis/metrics.h>
+
+#include "base/list.h"
+#include "base/prng.h"
+#include "rpc/channel.h"
+#include "rpc/resolver.h"
+#include "rpc/retry.h"
+
+struct rpc_endpoint {
+    char *address;
+    struct rpc_channel *channel;
+    unsigned refs;     /* the list and each call on it */
+    bool listed;       /* false: removed, drains */
+    unsigned failures; /* in a row */
+    uint64_t ejected_until_ns;
+};
+
+struct chassis_client {
+    struct chassis_logger *log;
+    char *target;
+    struct chassis_executor *executor;
+    uint64_t timeout_ms;
+    uint32_t attempts_max;
+    size_t response_bytes_max;
+    char *authorization; /* "Bearer …"; NULL = none */
+    struct chassis_buf secret;
+    struct chassis_auth_tls tls;
+    bool has_tls;
+    char *tls_key, *server_name;
+    struct chassis_resolver *resolver;
+    struct chassis_resolution *resolution;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned refs; /* the owner and each active call */
+    bool closed, resolved;
+    struct rpc_endpoint **endpoints;
+    size_t n_endpoints, next_endpoint;
+    char why[256]; /* there are no endpoints */
+    struct rpc_budget budget;
+    struct chassis_prng prng;
+    struct chassis_list active; /* struct rpc_client_op */
+};
+
+/* What unary calls and streams have in common; the first member of both. */
+struct rpc_client_op {
+    struct chassis_list link;
+    struct chassis_client *client;
+    grpc_call *call; /* NULL while none is under way */
+    bool cancelled;
+    /* Hand-over inside gRPC is invisible to a race checker: written (release) before a batch is
+     * started, read (acquire) when its tag runs. */
+    atomic_uint owner;
+};
+
+static inline void rpc_op_give(struct rpc_client_op *op)
+{
+    atomic_fetch_add_explicit(&op->owner, 1, memory_order_release);
+}
+static inline void rpc_op_take(struct rpc_client_op *op)
+{
+    (void)atomic_load_explicit(&op->owner, memory_order_acquire);
+}
+
+/* The headers every call carries, then the caller's own. */
+struct rpc_headers {
+    grpc_metadata *items;
+    size_t n;
+};
+void rpc_client_headers(struct chassis_client *client, const char *path,
+                        const struct chassis_call_options *options, struct chassis_arena *arena,
+                        struct rpc_headers *ret_headers);
+/* A proof may be used once: every attempt carries a new one. */
+void rpc_client_headers_renew(struct chassis_client *client, const char *path,
+                              struct rpc_headers *headers);
+void rpc_headers_fini(struct rpc_headers *headers);
+/* Absolute (monotonic) deadline; UINT64_MAX = none. */
+uint64_t rpc_client_deadline(const struct chassis_client *client,
+                             const struct chassis_call_options *options, bool stream);
+
+/* 0 and an endpoint with a reference; CHASSIS_BUSY: not resolved yet; CHASSIS_UNAVAILABLE. Under the
+ * client's lock. `avoid` (may be NULL) is taken only if there is no other. */
+int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *avoid,
+                    struct rpc_endpoint **ret_endpoint, struct chassis_error *err);
+/* What came of a call on it, and give the reference back. */
+void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpoint, int code);
+
+/* Enter and leave `active`; false: the client is closed. */
+bool rpc_client_enter(struct chassis_client *client, struct rpc_client_op *op);
+void rpc_client_leave(struct rpc_client_op *op);
+void rpc_client_unref(struct chassis_client *client);
+
+/* Whether a call of this status never reached a connection: gRPC tells by the peer. */
+bool rpc_client_never_sent(grpc_call *call);
+/* A trailer by name, as text in `arena`; NULL if absent. */
+const char *rpc_metadata_find(const grpc_metadata_array *array, const char *key,
+                              struct chassis_arena *arena);
+struct chassis_view rpc_metadata_view(const grpc_metadata_array *array, const char *key);
+
+#endif

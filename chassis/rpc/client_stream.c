@@ -1,0 +1,495 @@
+/* Streams of the three kinds.
+ *
+ * Invariants: one batch of sends and one read at a time; a message is handed over only after the
+ * handler of the one before returned; `closed` comes after the last message, with nothing under way.
+ * The client's lock guards op.call, the stream's own lock the rest.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "os/os.h"
+#include "proto/message.h"
+#include "rpc/client_impl.h"
+
+enum { QUEUE_MAX = 1 << 20 };
+
+struct message {
+    struct message *next;
+    grpc_byte_buffer *buffer;
+    size_t len;
+};
+
+enum event { EVENT_NONE, EVENT_MESSAGE, EVENT_WRITABLE, EVENT_CLOSED };
+
+struct chassis_client_stream {
+    struct rpc_client_op op;
+    struct rpc_tag send_tag, read_tag, status_tag;
+    const struct chassis_method *method; /* NULL: by path */
+    const struct chassis_stream_handlers *handlers;
+    struct chassis_stream_handlers handlers_copy;
+    void *data;
+    struct rpc_endpoint *endpoint;
+    struct rpc_headers headers;
+    struct chassis_arena arena, message_arena;
+    grpc_call *call;
+
+    pthread_mutex_t lock;
+    struct chassis_task task; /* runs the events that are due, on the executor */
+    bool task_posted;
+    bool have_message, have_writable, status_done, closed;
+    bool reading, read_ended, sending, half_close, half_closed, broken, want_writable, cancelled;
+    grpc_byte_buffer *incoming, *message, *outgoing;
+    struct message *first, **last;
+    size_t queued, sending_len;
+
+    grpc_metadata_array initial, trailing;
+    grpc_status_code status;
+    grpc_slice details;
+    struct chassis_reply reply;
+    int local_code; /* a message that could not be decoded */
+    struct chassis_error error;
+};
+
+static void read_start(struct chassis_client_stream *s);
+
+static const char *reply_trailer(const struct chassis_reply *reply, const char *key)
+{
+    struct chassis_client_stream *s = chassis_container_of((struct chassis_reply *)(uintptr_t)reply,
+                                                           struct chassis_client_stream, reply);
+    const char *found = rpc_metadata_find(&s->trailing, key, &s->arena);
+    return found != NULL ? found : rpc_metadata_find(&s->initial, key, &s->arena);
+}
+
+static void queue_drop(struct chassis_client_stream *s)
+{
+    while (s->first != NULL) {
+        struct message *m = s->first;
+        s->first = m->next;
+        grpc_byte_buffer_destroy(m->buffer);
+        free(m);
+    }
+    s->last = &s->first;
+    s->queued = s->sending_len;
+}
+
+static void stream_free(struct chassis_client_stream *s)
+{
+    struct chassis_client *client = s->op.client;
+    pthread_mutex_lock(&client->lock);
+    s->op.call = NULL;
+    pthread_mutex_unlock(&client->lock);
+    queue_drop(s);
+    grpc_byte_buffer_destroy(s->message);
+    grpc_metadata_array_destroy(&s->initial);
+    grpc_metadata_array_destroy(&s->trailing);
+    grpc_slice_unref(s->details);
+    if (s->call != NULL) {
+        grpc_call_unref(s->call);
+    }
+    rpc_headers_fini(&s->headers);
+    chassis_arena_fini(&s->arena);
+    chassis_arena_fini(&s->message_arena);
+    pthread_mutex_destroy(&s->lock);
+    rpc_client_leave(&s->op);
+    free(s);
+    rpc_client_unref(client);
+}
+
+/* ---- events, on the executor ---- */
+
+static void event_closed(struct chassis_client_stream *s)
+{
+    int code = s->local_code != 0            ? s->local_code
+               : s->status == GRPC_STATUS_OK ? 0
+                                             : chassis_status_from_grpc((int)s->status);
+    struct chassis_view text = rpc_slice_view(&s->details);
+    const char *kept =
+        s->local_code != 0 ? s->error.text : chassis_arena_strndup(&s->arena, text.data, text.len);
+    s->reply.code = code;
+    s->reply.text = kept != NULL ? kept : "";
+    s->reply.trailer = reply_trailer;
+    s->reply.details = rpc_metadata_view(&s->trailing, "grpc-status-details-bin");
+    s->reply.endpoint = chassis_arena_strdup(&s->arena, s->endpoint->address);
+    rpc_client_report(s->op.client, s->endpoint, code);
+    if (s->handlers->closed != NULL) {
+        s->handlers->closed(s, &s->reply, s->data);
+    }
+    stream_free(s);
+}
+
+static void event_message(struct chassis_client_stream *s)
+{
+    struct rpc_bytes bytes;
+    ProtobufCMessage *message = NULL;
+    int rc = 0;
+    rpc_bytes_init(&bytes, s->message);
+    if (s->method != NULL && s->method->response != NULL) {
+        rc = chassis_message_decode(chassis_message_descriptor(s->method->response), bytes.view,
+                                    NULL, &s->message_arena, &message, &s->error);
+    }
+    if (rc == 0) {
+        s->handlers->message(s, message, bytes.view, s->data);
+    } else {
+        pthread_mutex_lock(&s->lock);
+        s->local_code = CHASSIS_INTERNAL;
+        pthread_mutex_unlock(&s->lock);
+        chassis_error_wrap(&s->error, "message of '%s'", s->method->path);
+        chassis_stream_cancel(s);
+    }
+    rpc_bytes_fini(&bytes);
+    chassis_arena_fini(&s->message_arena);
+    chassis_arena_init(&s->message_arena, NULL, 0, 64UL << 20);
+    pthread_mutex_lock(&s->lock);
+    grpc_byte_buffer_destroy(s->message);
+    s->message = NULL;
+    pthread_mutex_unlock(&s->lock);
+    read_start(s);
+}
+
+/* The next event that is due. Under the lock. */
+static enum event event_next(struct chassis_client_stream *s)
+{
+    if (s->have_message) {
+        s->have_message = false;
+        return EVENT_MESSAGE;
+    }
+    if (s->have_writable) {
+        s->have_writable = false;
+        return s->status_done ? EVENT_NONE : EVENT_WRITABLE;
+    }
+    if (s->status_done && !s->reading && !s->sending && s->message == NULL && !s->closed) {
+        s->closed = true;
+        return EVENT_CLOSED;
+    }
+    return EVENT_NONE;
+}
+
+static void events_run(struct chassis_client_stream *s)
+{
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        enum event event = event_next(s);
+        if (event == EVENT_NONE) {
+            s->task_posted = false;
+        }
+        pthread_mutex_unlock(&s->lock);
+        switch (event) {
+        case EVENT_NONE:
+            return;
+        case EVENT_MESSAGE:
+            event_message(s);
+            break;
+        case EVENT_WRITABLE:
+            if (s->handlers->writable != NULL) {
+                s->handlers->writable(s, s->data);
+            }
+            break;
+        case EVENT_CLOSED:
+            event_closed(s);
+            return;
+        }
+    }
+}
+
+static void task_run(struct chassis_task *task)
+{
+    events_run(chassis_container_of(task, struct chassis_client_stream, task));
+}
+
+/* With the lock held; gives it up. The stream may be gone afterwards. */
+static void events_post(struct chassis_client_stream *s)
+{
+    bool due = s->have_message || s->have_writable ||
+               (s->status_done && !s->reading && !s->sending && s->message == NULL && !s->closed);
+    bool post = due && !s->task_posted;
+    struct chassis_executor *executor = s->op.client->executor;
+    s->task_posted = s->task_posted || post;
+    pthread_mutex_unlock(&s->lock);
+    if (!post) {
+        return;
+    }
+    if (executor != NULL) {
+        s->task.run = task_run;
+        chassis_post(executor, &s->task);
+    } else {
+        events_run(s);
+    }
+}
+
+/* ---- reading ---- */
+
+static void on_read(struct rpc_tag *tag, bool ok)
+{
+    struct chassis_client_stream *s =
+        chassis_container_of(tag, struct chassis_client_stream, read_tag);
+    rpc_op_take(&s->op);
+    pthread_mutex_lock(&s->lock);
+    s->reading = false;
+    s->message = s->incoming;
+    s->incoming = NULL;
+    s->read_ended = s->message == NULL;
+    s->have_message = s->message != NULL;
+    events_post(s);
+}
+
+static void read_start(struct chassis_client_stream *s)
+{
+    grpc_op op;
+    pthread_mutex_lock(&s->lock);
+    bool go = !s->reading && !s->read_ended;
+    s->reading = s->reading || go;
+    pthread_mutex_unlock(&s->lock);
+    if (!go) {
+        return;
+    }
+    memset(&op, 0, sizeof op);
+    op.op = GRPC_OP_RECV_MESSAGE;
+    op.data.recv_message.recv_message = &s->incoming;
+    rpc_op_give(&s->op);
+    grpc_call_error rc = grpc_call_start_batch(s->call, &op, 1, &s->read_tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+}
+
+static void on_status(struct rpc_tag *tag, bool ok)
+{
+    struct chassis_client_stream *s =
+        chassis_container_of(tag, struct chassis_client_stream, status_tag);
+    rpc_op_take(&s->op);
+    pthread_mutex_lock(&s->lock);
+    s->status_done = true;
+    s->broken = true;
+    events_post(s);
+}
+
+/* ---- sending ---- */
+
+/* With the lock held and `sending` set by the caller's check; gives the lock up. */
+static void send_next(struct chassis_client_stream *s)
+{
+    grpc_op ops[2];
+    size_t n = 0;
+    memset(ops, 0, sizeof ops);
+    if (s->sending || s->broken || (s->first == NULL && (!s->half_close || s->half_closed))) {
+        events_post(s);
+        return;
+    }
+    if (s->first != NULL) {
+        struct message *m = s->first;
+        s->first = m->next;
+        s->last = s->first != NULL ? s->last : &s->first;
+        s->sending_len = m->len;
+        s->outgoing = m->buffer;
+        ops[n].op = GRPC_OP_SEND_MESSAGE;
+        ops[n].data.send_message.send_message = m->buffer;
+        ops[n++].flags = s->first != NULL ? GRPC_WRITE_BUFFER_HINT : 0;
+        free(m);
+    }
+    if (s->half_close && s->first == NULL) {
+        ops[n++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+        s->half_closed = true;
+    }
+    s->sending = true;
+    grpc_call *call = s->call;
+    rpc_op_give(&s->op);
+    pthread_mutex_unlock(&s->lock);
+    grpc_call_error rc = grpc_call_start_batch(call, ops, n, &s->send_tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+}
+
+static void on_sent(struct rpc_tag *tag, bool ok)
+{
+    struct chassis_client_stream *s =
+        chassis_container_of(tag, struct chassis_client_stream, send_tag);
+    rpc_op_take(&s->op);
+    pthread_mutex_lock(&s->lock);
+    grpc_byte_buffer_destroy(s->outgoing);
+    s->outgoing = NULL;
+    s->sending = false;
+    s->queued -= s->sending_len;
+    s->sending_len = 0;
+    s->broken = s->broken || !ok;
+    if (s->broken) {
+        queue_drop(s);
+    }
+    if (s->want_writable && s->queued * 2 <= QUEUE_MAX) {
+        s->want_writable = false;
+        s->have_writable = true;
+    }
+    bool more = !s->broken && (s->first != NULL || (s->half_close && !s->half_closed));
+    if (!more) {
+        events_post(s);
+        return;
+    }
+    /* An event that is due as well is posted first, by whoever has the next batch: the stream
+     * cannot close while one is under way. */
+    bool due = s->have_writable && !s->task_posted;
+    if (!due) {
+        send_next(s);
+        return;
+    }
+    struct chassis_executor *executor = s->op.client->executor;
+    s->task_posted = true;
+    send_next(s);
+    if (executor != NULL) {
+        s->task.run = task_run;
+        chassis_post(executor, &s->task);
+    } else {
+        events_run(s);
+    }
+}
+
+static int send_message(struct chassis_client_stream *s, const void *message,
+                        struct chassis_view encoded)
+{
+    struct message *m = chassis_base_alloc(sizeof *m);
+    int rc = 0;
+    m->next = NULL;
+    m->buffer = rpc_buffer_of(message, encoded, &m->len);
+    pthread_mutex_lock(&s->lock);
+    if (s->broken || s->half_close || s->cancelled) {
+        rc = CHASSIS_CANCELLED;
+    } else if (s->queued != 0 && s->queued + m->len > QUEUE_MAX) {
+        s->want_writable = true;
+        rc = CHASSIS_RESOURCE_EXHAUSTED;
+    }
+    if (rc != 0) {
+        pthread_mutex_unlock(&s->lock);
+        grpc_byte_buffer_destroy(m->buffer);
+        free(m);
+        return rc;
+    }
+    s->queued += m->len;
+    *s->last = m;
+    s->last = &m->next;
+    send_next(s);
+    return 0;
+}
+
+int chassis_stream_send(struct chassis_client_stream *stream, const void *message)
+{
+    CHASSIS_ASSERT(message != NULL);
+    return send_message(stream, message, chassis_view(NULL, 0));
+}
+
+int chassis_stream_send_bytes(struct chassis_client_stream *stream, struct chassis_view encoded)
+{
+    return send_message(stream, NULL, encoded);
+}
+
+void chassis_stream_half_close(struct chassis_client_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    stream->half_close = true;
+    send_next(stream);
+}
+
+void chassis_stream_cancel(struct chassis_client_stream *stream)
+{
+    pthread_mutex_lock(&stream->lock);
+    stream->cancelled = true;
+    pthread_mutex_unlock(&stream->lock);
+    grpc_call_cancel(stream->call, NULL);
+}
+
+/* ---- opening ---- */
+
+static void stream_start(struct chassis_client_stream *s)
+{
+    grpc_op op;
+    memset(&op, 0, sizeof op);
+    op.op = GRPC_OP_RECV_STATUS_ON_CLIENT;
+    op.data.recv_status_on_client.trailing_metadata = &s->trailing;
+    op.data.recv_status_on_client.status = &s->status;
+    op.data.recv_status_on_client.status_details = &s->details;
+    s->sending = true; /* the headers */
+    s->reading = true; /* nothing closes before both first batches are started */
+    rpc_op_give(&s->op);
+    grpc_call_error rc = grpc_call_start_batch(s->call, &op, 1, &s->status_tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    memset(&op, 0, sizeof op);
+    op.op = GRPC_OP_SEND_INITIAL_METADATA;
+    op.data.send_initial_metadata.count = s->headers.n;
+    op.data.send_initial_metadata.metadata = s->headers.items;
+    rc = grpc_call_start_batch(s->call, &op, 1, &s->send_tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    grpc_op ops[2];
+    memset(ops, 0, sizeof ops);
+    ops[0].op = GRPC_OP_RECV_MESSAGE;
+    ops[0].data.recv_message.recv_message = &s->incoming;
+    ops[1].op = GRPC_OP_RECV_INITIAL_METADATA;
+    ops[1].data.recv_initial_metadata.recv_initial_metadata = &s->initial;
+    rc = grpc_call_start_batch(s->call, ops, 2, &s->read_tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+}
+
+static int stream_connect(struct chassis_client_stream *s, const char *path,
+                          const struct chassis_call_options *options, struct chassis_error *err)
+{
+    struct chassis_client *client = s->op.client;
+    uint64_t deadline_ns = rpc_client_deadline(client, options, true);
+    pthread_mutex_lock(&client->lock);
+    int rc = client->closed ? chassis_error_set(err, CHASSIS_CANCELLED, "the client is closed")
+                            : rpc_client_pick(client, NULL, &s->endpoint, err);
+    if (rc == 0) {
+        grpc_slice method = grpc_slice_from_copied_string(path);
+        s->call = grpc_channel_create_call(s->endpoint->channel->channel, NULL,
+                                           GRPC_PROPAGATE_DEFAULTS, rpc_client_queue(), method,
+                                           NULL, rpc_deadline(deadline_ns), NULL);
+        grpc_slice_unref(method);
+        s->op.call = s->call;
+    }
+    pthread_mutex_unlock(&client->lock);
+    return rc == CHASSIS_BUSY
+               ? chassis_error_set(err, CHASSIS_UNAVAILABLE,
+                                   "'%s' is not resolved yet: try again soon", client->target)
+               : rc;
+}
+
+static int stream_open(struct chassis_client *client, const struct chassis_method *method,
+                       const char *path, const struct chassis_call_options *options,
+                       const struct chassis_stream_handlers *handlers, void *data,
+                       struct chassis_client_stream **ret_stream, struct chassis_error *err)
+{
+    struct chassis_client_stream *s = chassis_base_zalloc(sizeof *s);
+    s->method = method;
+    s->handlers_copy = *handlers;
+    s->handlers = &s->handlers_copy;
+    s->data = data;
+    s->last = &s->first;
+    s->send_tag.run = on_sent;
+    s->read_tag.run = on_read;
+    s->status_tag.run = on_status;
+    s->details = grpc_empty_slice();
+    pthread_mutex_init(&s->lock, NULL);
+    grpc_metadata_array_init(&s->initial);
+    grpc_metadata_array_init(&s->trailing);
+    chassis_arena_init(&s->arena, NULL, 0, 1UL << 20);
+    chassis_arena_init(&s->message_arena, NULL, 0, 64UL << 20);
+    rpc_client_enter(client, &s->op);
+    rpc_client_headers(client, path, options, &s->arena, &s->headers);
+    int rc = stream_connect(s, path, options, err);
+    if (rc != 0) {
+        stream_free(s);
+        return rc;
+    }
+    *ret_stream = s; /* callbacks may come before we return */
+    stream_start(s);
+    return 0;
+}
+
+int chassis_stream_open(struct chassis_client *client, const struct chassis_method *method,
+                        const struct chassis_call_options *options,
+                        const struct chassis_stream_handlers *handlers, void *data,
+                        struct chassis_client_stream **ret_stream, struct chassis_error *err)
+{
+    return stream_open(client, method, method->path, options, handlers, data, ret_stream, err);
+}
+
+int chassis_stream_open_path(struct chassis_client *client, const char *path,
+                             const struct chassis_call_options *options,
+                             const struct chassis_stream_handlers *handlers, void *data,
+                             struct chassis_client_stream **ret_stream, struct chassis_error *err)
+{
+    return stream_open(client, NULL, path, options, handlers, data, ret_stream, err);
+}
