@@ -33,17 +33,17 @@ struct chassis_journal_options {
     const char *directory; /* made if absent */
     struct chassis_executor *owner, *writer, *preparer;
     struct chassis_logger *log;
-    uint64_t segment_bytes;      /* 0 = 64 MiB */
-    uint64_t reserve_bytes;      /* refuse appends when less is free; 0 = two segments */
-    size_t pending_bytes_max;    /* accepted but not yet written; 0 = 64 MiB */
+    uint64_t segment_bytes;        /* 0 = 64 MiB */
+    uint64_t reserve_bytes;        /* refuse appends when less is free; 0 = two segments */
+    size_t pending_bytes_max;      /* accepted but not yet written; 0 = 64 MiB */
     size_t cache_bytes_per_stream; /* newest payloads kept in memory for read; 0 = 8 MiB */
 };
 
 struct chassis_journal_record {
     uint64_t index;
-    uint64_t term;    /* 0 outside consensus */
-    int64_t time_ns;  /* of the proposal, since the epoch; 0 = none */
-    uint16_t type;    /* the owner's */
+    uint64_t term;   /* 0 outside consensus */
+    int64_t time_ns; /* of the proposal, since the epoch; 0 = none */
+    uint16_t type;   /* the owner's */
     struct chassis_view payload;
 };
 
@@ -53,9 +53,9 @@ struct chassis_journal_append {
     const struct chassis_journal_record *records; /* only read during the call */
     size_t n_records;
     void (*done)(struct chassis_journal_append *append);
-    uint64_t last_index;                  /* set by append: index of its last record */
-    struct chassis_journal_append *next;  /* journal's own */
-    uint64_t batch;                       /* journal's own */
+    uint64_t last_index;                 /* set by append: index of its last record */
+    struct chassis_journal_append *next; /* journal's own */
+    uint64_t batch;                      /* journal's own */
 };
 
 struct chassis_journal_stream {

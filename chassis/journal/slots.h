@@ -13,8 +13,9 @@ enum { CHASSIS_SLOTS_VALUE_MAX = 200 };
 struct chassis_slots;
 
 /* Reads the newest valid value into ret_value (empty when the file is new). */
-int chassis_slots_open(struct chassis_disk *disk, const char *path, struct chassis_slots **ret_slots,
-                       struct chassis_buf *ret_value, struct chassis_error *err);
+int chassis_slots_open(struct chassis_disk *disk, const char *path,
+                       struct chassis_slots **ret_slots, struct chassis_buf *ret_value,
+                       struct chassis_error *err);
 /* Returns after the sync. */
 int chassis_slots_write(struct chassis_slots *slots, struct chassis_view value,
                         struct chassis_error *err);

@@ -1,0 +1,195 @@
+/* The journal's own structures. All belong to the owner's executor, but for what a job hands to the
+ * writer or the preparer and takes back when it is done.
+ */
+#ifndef CHASSIS_JOURNAL_INTERNAL_H
+#define CHASSIS_JOURNAL_INTERNAL_H
+
+#include "base/assert.h"
+#include "base/list.h"
+#include "journal/format.h"
+#include "journal/scan.h"
+
+enum {
+    SEGMENTS_AHEAD = 1,        /* prepared beyond the one that is written */
+    SEGMENT_FIRST = 4 << 20,   /* the first is small, each further one twice as large */
+    RECORD_MAX = 4 << 20,      /* header included, where segments are not smaller */
+    CACHE_TOTAL = 64 << 20,    /* payload bytes kept in memory over all streams */
+    INDEX_SPACING = 256 << 10, /* bytes of log between two entries of a stream's index */
+    INDEX_TOTAL = 512 << 10,   /* entries over all streams, each at least INDEX_MIN */
+    INDEX_MIN = 48,
+    INDEX_MAX = 8192,
+};
+#define IDLE_NS        (5 * CHASSIS_NS_PER_MS)
+#define SPACE_CHECK_NS CHASSIS_NS_PER_S          /* while there is room */
+#define SPACE_RETRY_NS (100 * CHASSIS_NS_PER_MS) /* while there is none */
+
+struct place {
+    uint32_t segment;
+    uint32_t offset;
+};
+
+struct segment {
+    uint32_t number, size;
+    struct chassis_file *file; /* NULL until prepared */
+    unsigned n_live;           /* streams whose oldest kept record stands here */
+    struct chassis_list empty; /* streams without records, whose state stands here */
+};
+
+/* Where a record of a stream stands. The entries of a stream rise in index and in place; reading
+ * starts at the last one not beyond the index. An entry that is `forced` stands at a truncation:
+ * older records of the same index lie before it, so a reader jumps to it. */
+struct entry {
+    uint64_t index;
+    uint32_t segment;
+    uint32_t offset : 31;
+    uint32_t forced : 1;
+};
+
+struct term_run {
+    uint64_t first_index, term;
+};
+
+struct cached {
+    struct chassis_list link; /* of all cached records, oldest first */
+    struct stream *stream;
+    uint64_t sequence, index, term;
+    int64_t time_ns;
+    uint32_t length;
+    uint16_t type;
+    uint8_t bytes[];
+};
+
+struct stream {
+    uint32_t id;
+    uint32_t state_segment; /* of its last record of any kind */
+    uint64_t first, last, durable;
+    uint64_t last_term;
+    uint64_t rewrite_sequence; /* last record that replaced others; 0 = none in flight */
+    uint64_t rewrite_index;    /* lowest index replaced since */
+    struct segment *home;      /* the oldest segment it needs */
+    bool home_live;
+    struct chassis_list link; /* of home->empty */
+
+    struct entry *entries;
+    uint32_t n_entries, cap_entries;
+    uint32_t n_terms, cap_terms;
+    struct term_run *terms;
+    uint64_t spacing;
+
+    struct cached **cache; /* a ring over the newest records, without gaps up to `last` */
+    uint32_t cache_head, cache_n, cache_cap;
+    size_t cache_bytes;
+
+    uint64_t next_read; /* where the last read from disk ended: 0, or the index at next_place */
+    struct place next_place;
+};
+
+struct part { /* bytes for one segment */
+    struct part *next;
+    struct segment *segment;
+    uint32_t offset;
+    uint64_t last_sequence;
+    struct chassis_buf bytes;
+};
+
+struct write_job {
+    struct chassis_task task, done;
+    bool busy;
+    struct part *parts;
+    struct high_water high_water;
+    bool sync_high_water;
+};
+
+struct prepare_job {
+    struct chassis_task task, done;
+    bool busy;
+    uint32_t number, size;     /* size 0: nothing to prepare */
+    struct chassis_file *file; /* result */
+    uint32_t unlink_from, unlink_to;
+    uint64_t reserve_bytes;
+    uint64_t free_bytes; /* result */
+    int rc;              /* result of preparing */
+    bool failed;         /* no room even for a journal that closes */
+};
+
+struct chassis_journal {
+    struct chassis_disk *disk;
+    char *directory;
+    struct chassis_executor *owner, *writer, *preparer;
+    struct chassis_logger *log;
+    uint64_t segment_bytes, reserve_bytes;
+    size_t pending_bytes_max, cache_bytes_per_stream;
+    struct chassis_file *lock, *high_water_file;
+
+    struct segment **segments; /* [0] is the first kept */
+    uint32_t n_segments, cap_segments;
+    uint32_t tail_segment, tail_offset;
+    uint64_t last_sequence;    /* given to a record */
+    uint64_t written_sequence; /* durable */
+    bool last_is_marker;
+
+    struct stream **table; /* open addressing by id */
+    uint32_t n_streams, cap_table;
+    struct chassis_list cached;
+    size_t cached_bytes;
+
+    struct part *pending, **pending_tail, *newest;
+    size_t pending_bytes; /* accepted and not durable */
+    struct chassis_journal_append *waiting, **waiting_tail;
+    struct write_job write;
+    struct prepare_job prepare;
+    struct chassis_task flush;
+    struct chassis_timer idle, space;
+    uint64_t space_checked_ns;
+    bool no_space;
+    bool reading;
+
+    uint32_t free_to;       /* segments below are free once … */
+    uint64_t free_after;    /* … this sequence is durable */
+    uint32_t durable_first; /* first segment in the synced high-water mark */
+
+    bool closing;
+    void (*closed)(void *data);
+    void *closed_data;
+};
+
+/* streams.c */
+struct stream *journal_stream_find(struct chassis_journal *j, uint32_t id);
+struct stream *journal_stream_make(struct chassis_journal *j, uint32_t id);
+/* A record now stands at `at`; it replaces what follows. `payload` NULL: not to be cached. */
+void journal_stream_add(struct chassis_journal *j, struct stream *s, const struct record_header *h,
+                        struct place at, const struct chassis_view *payload);
+void journal_stream_reset(struct chassis_journal *j, struct stream *s,
+                          const struct record_header *h, uint32_t segment);
+void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t through);
+void journal_stream_durable(struct chassis_journal *j, struct stream *s, uint64_t index,
+                            uint64_t sequence);
+void journal_cache_evict(struct chassis_journal *j);
+void journal_streams_free(struct chassis_journal *j);
+struct cached *journal_cached(const struct stream *s, uint64_t index);
+/* The last entry not beyond `index`, NULL if there is none. */
+const struct entry *journal_entry(const struct stream *s, uint64_t index);
+
+/* segments.c */
+struct segment *journal_segment(struct chassis_journal *j, uint32_t number);
+struct segment *journal_segment_add(struct chassis_journal *j, uint32_t number, uint32_t size);
+uint32_t journal_segment_size(const struct chassis_journal *j, uint32_t number);
+/* Make one segment, zero-filled and durable. Blocking. */
+int journal_segment_create(struct chassis_disk *disk, const char *directory, uint32_t number,
+                           uint32_t size, struct chassis_file **ret_file);
+/* Start whatever the preparer has to do now. */
+void journal_prepare(struct chassis_journal *j);
+/* See which segments nobody needs any more. */
+void journal_collect(struct chassis_journal *j);
+void journal_prepare_init(struct chassis_journal *j);
+
+/* open.c */
+void journal_free(struct chassis_journal *j);
+
+/* journal.c */
+uint64_t journal_put(struct chassis_journal *j, struct record_header *h,
+                     struct chassis_view payload, struct place *ret_at);
+void journal_flush_soon(struct chassis_journal *j);
+void journal_init_tasks(struct chassis_journal *j);
+
+#endif

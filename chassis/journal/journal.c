@@ -1,0 +1,381 @@
+/* Appending. The owner encodes records into parts, each for one segment, and knows their place at
+ * once; the writer writes and syncs what has gathered, one job at a time.
+ *
+ *     append -> part (pending) -> flush at the end of the owner's turn -> job on the writer:
+ *     pwrite each part, fdatasync each file, high-water mark -> back on the owner: `done` in order
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/fault.h"
+#include "journal/internal.h"
+
+static size_t payload_max(const struct chassis_journal *j)
+{
+    size_t max = j->segment_bytes < RECORD_MAX ? (size_t)j->segment_bytes : RECORD_MAX;
+    return max - SEGMENT_HEADER_SIZE - RECORD_HEADER_SIZE - 8;
+}
+
+/* Room for `len` bytes at the tail: the part they go to. */
+static struct part *make_room(struct chassis_journal *j, size_t len)
+{
+    struct segment *seg = journal_segment(j, j->tail_segment);
+    if (j->tail_offset + len > seg->size) {
+        uint32_t next = ++j->tail_segment;
+        j->tail_offset = SEGMENT_HEADER_SIZE;
+        bool there = next - j->segments[0]->number < j->n_segments;
+        seg = there ? journal_segment(j, next)
+                    : journal_segment_add(j, next, journal_segment_size(j, next));
+        CHASSIS_ASSERT(len <= seg->size - SEGMENT_HEADER_SIZE);
+    }
+    struct part *part = j->newest;
+    if (part == NULL || part->segment != seg) {
+        part = chassis_base_zalloc(sizeof *part);
+        part->segment = seg;
+        part->offset = j->tail_offset;
+        *j->pending_tail = part;
+        j->pending_tail = &part->next;
+        j->newest = part;
+    }
+    return part;
+}
+
+uint64_t journal_put(struct chassis_journal *j, struct record_header *h,
+                     struct chassis_view payload, struct place *ret_at)
+{
+    size_t size = record_size(payload.len);
+    struct part *part = make_room(j, size);
+    h->format = JOURNAL_FORMAT;
+    h->sequence = ++j->last_sequence;
+    h->durable = j->written_sequence;
+    record_encode(&part->bytes, h, payload);
+    part->last_sequence = h->sequence;
+    *ret_at = (struct place){j->tail_segment, j->tail_offset};
+    j->tail_offset += (uint32_t)size;
+    j->pending_bytes += size;
+    j->last_is_marker = h->kind == RECORD_MARKER;
+    return h->sequence;
+}
+
+void journal_flush_soon(struct chassis_journal *j)
+{
+    chassis_defer(j->owner, &j->flush);
+}
+
+/* ---- on the writer ---- */
+
+static _Noreturn void write_failed(struct chassis_journal *j, const char *what, uint32_t segment,
+                                   int rc)
+{
+    chassis_log_fatal(j->log, "the journal cannot write", chassis_f_str("step", what),
+                      chassis_f_str("directory", j->directory), chassis_f_u64("segment", segment),
+                      chassis_f_code(rc));
+    CHASSIS_PANIC("journal in '%s': %s segment %x: %s: ending the process, since what the disk "
+                  "holds is unknown until it is read again",
+                  j->directory, what, segment, chassis_status_text(rc));
+}
+
+static void write_parts(struct chassis_journal *j, struct part *parts)
+{
+    for (struct part *p = parts; p != NULL; p = p->next) {
+        struct chassis_file *file = p->segment->file;
+        int rc = CHASSIS_FAULT("journal.write")
+                     ? -EIO
+                     : j->disk->ops->write(file, p->offset, p->bytes.data, p->bytes.len);
+        if (rc < 0) {
+            write_failed(j, "write", p->segment->number, rc);
+        }
+        rc = CHASSIS_FAULT("journal.sync") ? -EIO : j->disk->ops->sync(file);
+        if (rc < 0) {
+            write_failed(j, "sync", p->segment->number, rc);
+        }
+    }
+}
+
+static void write_run(struct chassis_task *task)
+{
+    struct write_job *job = chassis_container_of(task, struct write_job, task);
+    struct chassis_journal *j = chassis_container_of(job, struct chassis_journal, write);
+    uint8_t bytes[HIGH_WATER_SIZE];
+    write_parts(j, job->parts);
+    high_water_encode(bytes, &job->high_water);
+    int rc = j->disk->ops->write(j->high_water_file, 0, bytes, sizeof bytes);
+    if (rc == 0 && job->sync_high_water) {
+        rc = j->disk->ops->sync(j->high_water_file);
+    }
+    if (rc < 0) {
+        write_failed(j, "write the high-water mark for", (uint32_t)job->high_water.segment, rc);
+    }
+    chassis_post(j->owner, &job->done);
+}
+
+/* ---- on the owner ---- */
+
+static void free_parts(struct part *part)
+{
+    while (part != NULL) {
+        struct part *next = part->next;
+        chassis_buf_fini(&part->bytes);
+        free(part);
+        part = next;
+    }
+}
+
+/* Move the parts whose segments are there from `pending` to the job. */
+static bool take_ready(struct chassis_journal *j)
+{
+    struct write_job *job = &j->write;
+    struct part **end = &job->parts;
+    *end = NULL;
+    while (j->pending != NULL && j->pending->segment->file != NULL) {
+        struct part *part = j->pending;
+        j->pending = part->next;
+        part->next = NULL;
+        *end = part;
+        end = &part->next;
+        job->high_water.segment = part->segment->number;
+        job->high_water.offset = part->offset + part->bytes.len;
+        job->high_water.sequence = part->last_sequence;
+        if (j->newest == part) {
+            j->newest = NULL;
+        }
+    }
+    if (j->pending == NULL) {
+        j->pending_tail = &j->pending;
+    }
+    return job->parts != NULL;
+}
+
+static void on_idle(struct chassis_timer *timer)
+{
+    struct chassis_journal *j = chassis_container_of(timer, struct chassis_journal, idle);
+    if (j->write.busy || j->pending != NULL || j->last_is_marker || j->closing) {
+        return;
+    }
+    struct record_header h = {.kind = RECORD_MARKER};
+    struct place at;
+    journal_put(j, &h, chassis_view(NULL, 0), &at);
+    journal_flush_soon(j);
+}
+
+/* Accepted, but the disk is full to the last byte: never acknowledged, so it may be lost. */
+static void give_up_pending(struct chassis_journal *j)
+{
+    chassis_log_error(j->log, "disk full while closing: unacknowledged records are dropped",
+                      chassis_f_u64("bytes", j->pending_bytes));
+    free_parts(j->pending);
+    j->pending = j->newest = NULL;
+    j->pending_tail = &j->pending;
+}
+
+static bool close_if_idle(struct chassis_journal *j)
+{
+    if (!j->closing || j->write.busy || j->prepare.busy) {
+        return false;
+    }
+    if (j->pending != NULL && !j->prepare.failed) {
+        return false;
+    }
+    if (j->pending != NULL) {
+        give_up_pending(j);
+    }
+    chassis_cancel(j->owner, &j->idle);
+    chassis_cancel(j->owner, &j->space);
+    void (*closed)(void *) = j->closed;
+    void *data = j->closed_data;
+    journal_free(j);
+    closed(data);
+    return true;
+}
+
+static void flush(struct chassis_task *task)
+{
+    struct chassis_journal *j = chassis_container_of(task, struct chassis_journal, flush);
+    journal_prepare(j);
+    if (!j->write.busy) {
+        struct write_job *job = &j->write;
+        bool any = take_ready(j);
+        bool free_some = j->free_to > j->durable_first && j->written_sequence >= j->free_after;
+        if (any || free_some) {
+            job->sync_high_water = free_some;
+            if (free_some) {
+                job->high_water.first_segment = j->free_to;
+            }
+            job->busy = true;
+            chassis_post(j->writer, &job->task);
+        }
+    }
+    close_if_idle(j);
+}
+
+static void complete(struct chassis_journal *j)
+{
+    while (j->waiting != NULL && j->waiting->batch <= j->written_sequence) {
+        struct chassis_journal_append *a = j->waiting;
+        j->waiting = a->next;
+        if (j->waiting == NULL) {
+            j->waiting_tail = &j->waiting;
+        }
+        a->next = NULL;
+        struct stream *s = journal_stream_find(j, a->stream);
+        journal_stream_durable(j, s, a->last_index, a->batch);
+        a->done(a);
+    }
+}
+
+static void write_done(struct chassis_task *task)
+{
+    struct write_job *job = chassis_container_of(task, struct write_job, done);
+    struct chassis_journal *j = chassis_container_of(job, struct chassis_journal, write);
+    for (struct part *p = job->parts; p != NULL; p = p->next) {
+        j->pending_bytes -= p->bytes.len;
+    }
+    free_parts(job->parts);
+    job->parts = NULL;
+    job->busy = false;
+    j->written_sequence = job->high_water.sequence;
+    if (job->sync_high_water) {
+        j->durable_first = (uint32_t)job->high_water.first_segment;
+    }
+    journal_cache_evict(j);
+    journal_flush_soon(j); /* before `done` is told: what it appends goes with the next batch */
+    complete(j);
+    if (j->pending == NULL && !j->closing && !j->last_is_marker) {
+        chassis_post_after(j->owner, &j->idle, IDLE_NS);
+    }
+}
+
+void journal_init_tasks(struct chassis_journal *j)
+{
+    j->write.task.run = write_run;
+    j->write.done.run = write_done;
+    j->flush.run = flush;
+    j->idle.run = on_idle;
+    j->pending_tail = &j->pending;
+    j->waiting_tail = &j->waiting;
+    journal_prepare_init(j);
+}
+
+/* ---- public ---- */
+
+static int check_append(struct chassis_journal *j, const struct stream *s,
+                        const struct chassis_journal_append *a, struct chassis_error *err)
+{
+    uint64_t first = s != NULL ? s->first : 1, last = s != NULL ? s->last : 0;
+    uint64_t index = a->records[0].index;
+    if (index == 0 || index > last + 1 || index < first) {
+        return chassis_error_set(err, CHASSIS_OUT_OF_RANGE,
+                                 "append to stream %u: index %llu does not follow %llu … %llu",
+                                 a->stream, (unsigned long long)index, (unsigned long long)first,
+                                 (unsigned long long)last);
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < a->n_records; i++) {
+        CHASSIS_ASSERT(a->records[i].index == index + i);
+        if (a->records[i].payload.len > payload_max(j)) {
+            return chassis_error_set(err, CHASSIS_TOO_LARGE,
+                                     "append to stream %u: a record of %zu bytes, at most %zu fit",
+                                     a->stream, a->records[i].payload.len, payload_max(j));
+        }
+        bytes += record_size(a->records[i].payload.len);
+    }
+    if (j->no_space) {
+        journal_prepare(j); /* look again, at most so often */
+        return chassis_error_set(err, CHASSIS_NO_SPACE,
+                                 "append to stream %u: less than %llu bytes are free on the disk "
+                                 "of '%s': free some, appends then go on by themselves",
+                                 a->stream, (unsigned long long)j->reserve_bytes, j->directory);
+    }
+    if (j->pending_bytes != 0 && j->pending_bytes + bytes > j->pending_bytes_max) {
+        return chassis_error_set(err, CHASSIS_BUSY,
+                                 "append to stream %u: %zu bytes wait to be written, at most %zu "
+                                 "may",
+                                 a->stream, j->pending_bytes, j->pending_bytes_max);
+    }
+    return 0;
+}
+
+int chassis_journal_append(struct chassis_journal *j, struct chassis_journal_append *a,
+                           struct chassis_error *err)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && a->n_records != 0 && !j->reading);
+    if (j->closing) {
+        return chassis_error_set(err, CHASSIS_SHUTTING_DOWN, "the journal is closing");
+    }
+    int rc = check_append(j, journal_stream_find(j, a->stream), a, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct stream *s = journal_stream_make(j, a->stream);
+    for (size_t i = 0; i < a->n_records; i++) {
+        const struct chassis_journal_record *r = &a->records[i];
+        struct record_header h = {
+            .kind = RECORD_DATA,
+            .type = r->type,
+            .stream = a->stream,
+            .index = r->index,
+            .term = r->term,
+            .time_ns = r->time_ns,
+            .length = (uint32_t)r->payload.len,
+        };
+        struct place at;
+        a->batch = journal_put(j, &h, r->payload, &at);
+        journal_stream_add(j, s, &h, at, &r->payload);
+    }
+    a->last_index = s->last;
+    a->next = NULL;
+    *j->waiting_tail = a;
+    j->waiting_tail = &a->next;
+    journal_flush_soon(j);
+    return 0;
+}
+
+void chassis_journal_trim(struct chassis_journal *j, uint32_t stream, uint64_t through)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->reading);
+    struct stream *s = journal_stream_find(j, stream);
+    if (s == NULL || through < s->first || j->closing) {
+        return;
+    }
+    journal_stream_trim(j, s, through < s->last ? through : s->last);
+    journal_collect(j);
+}
+
+void chassis_journal_reset(struct chassis_journal *j, uint32_t stream, uint64_t next_index,
+                           uint64_t last_term)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->reading && next_index != 0);
+    if (j->closing) {
+        return;
+    }
+    struct stream *s = journal_stream_make(j, stream);
+    struct record_header h = {
+        .kind = RECORD_RESET, .stream = stream, .index = next_index - 1, .term = last_term};
+    struct place at;
+    journal_put(j, &h, chassis_view(NULL, 0), &at);
+    journal_stream_reset(j, s, &h, at.segment);
+    journal_collect(j);
+    journal_flush_soon(j);
+}
+
+void chassis_journal_close(struct chassis_journal *j, void (*closed)(void *data), void *data)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->closing);
+    j->closing = true;
+    j->closed = closed;
+    j->closed_data = data;
+    struct record_header h = {.kind = RECORD_MARKER, .type = 1};
+    struct place at;
+    journal_put(j, &h, chassis_view(NULL, 0), &at);
+    journal_flush_soon(j);
+}
+
+void chassis_journal_abandon(struct chassis_journal *j)
+{
+    if (j != NULL) {
+        free_parts(j->pending);
+        free_parts(j->write.parts);
+        j->disk->ops->close(j->prepare.file);
+        journal_free(j);
+    }
+}

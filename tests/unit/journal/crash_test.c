@@ -1,0 +1,261 @@
+/* Seeded crashes: what was acknowledged is always there, and each stream is what it was after some
+ * prefix of the changes made to it. */
+#include "tests/unit/journal/rig.h"
+
+#include "os/os.h"
+
+enum { STREAMS = 5, INDEX_MAX = 16384, OPS_MAX = 4096, CYCLES = 12 };
+
+struct op {
+    bool reset;
+    uint64_t index, value; /* reset: index = last */
+};
+struct model {
+    uint64_t first, last, floor;
+    uint64_t values[INDEX_MAX];
+    struct op ops[OPS_MAX];
+    size_t n_ops, acked; /* since the last opening */
+};
+struct pending {
+    struct chassis_journal_append base;
+    struct model *model;
+    size_t n_ops; /* of the stream once this is done */
+};
+static struct model models[STREAMS];
+static struct rig rig;
+static struct pending *all[100000];
+static size_t n_all;
+static uint64_t next_value;
+static char seed_text[24]; /* SEED=n runs one alone */
+static unsigned long crashes, records_checked, appended;
+static struct { /* as the owner sees it now, including what is not durable */
+    uint64_t first, last;
+} now[STREAMS];
+
+static size_t payload_of(uint64_t value, uint8_t out[1200])
+{
+    size_t len = 8 + value * 2654435761U % (value % 17 == 0 ? 1100 : 120);
+    memset(out, (int)(value & 0xff), len);
+    memcpy(out, &value, 8);
+    return len;
+}
+
+static void on_done(struct chassis_journal_append *base)
+{
+    struct pending *p = (struct pending *)base;
+    assert_true(p->n_ops > p->model->acked); /* in order */
+    p->model->acked = p->n_ops;
+}
+
+static void append_some(unsigned s)
+{
+    struct chassis_prng *prng = chassis_sim_prng(rig.sim);
+    struct model *m = &models[s];
+    size_t n = 1 + chassis_prng_below(prng, 4);
+    uint64_t index = now[s].last + 1;
+    if (chassis_prng_chance(prng, 0.15) && now[s].last >= now[s].first) {
+        index = now[s].first + chassis_prng_below(prng, now[s].last - now[s].first + 1);
+    }
+    struct chassis_journal_record records[4];
+    uint8_t payloads[4][1200];
+    for (size_t i = 0; i < n; i++) {
+        uint64_t value = ++next_value;
+        size_t len = payload_of(value, payloads[i]);
+        records[i] = (struct chassis_journal_record){
+            .index = index + i, .term = value, .payload = chassis_view(payloads[i], len)};
+        m->ops[m->n_ops++] = (struct op){false, index + i, value};
+    }
+    struct pending *p = calloc(1, sizeof *p);
+    all[n_all++] = p;
+    p->base.stream = s;
+    p->base.records = records;
+    p->base.n_records = n;
+    p->base.done = on_done;
+    p->model = m;
+    p->n_ops = m->n_ops;
+    assert_int_equal(chassis_journal_append(rig.journal, &p->base, &rig.err), 0);
+    now[s].last = index + n - 1;
+    appended += n;
+}
+
+static void change(void *data)
+{
+    struct chassis_prng *prng = chassis_sim_prng(rig.sim);
+    unsigned s = (unsigned)chassis_prng_below(prng, STREAMS);
+    struct model *m = &models[s];
+    double what = chassis_prng_unit(prng);
+    if (what < 0.90 || now[s].last < 3) {
+        append_some(s);
+    } else if (what < 0.97) {
+        uint64_t through = now[s].first + chassis_prng_below(prng, now[s].last - now[s].first + 2);
+        through = through > now[s].last ? now[s].last : through;
+        chassis_journal_trim(rig.journal, s, through);
+        if (through >= now[s].first) {
+            now[s].first = through + 1;
+            m->floor = through + 1;
+        }
+    } else {
+        uint64_t next = now[s].last + 1 + chassis_prng_below(prng, 20);
+        chassis_journal_reset(rig.journal, s, next, 1);
+        m->ops[m->n_ops++] = (struct op){true, next - 1, 0};
+        now[s].first = next;
+        now[s].last = next - 1;
+    }
+}
+
+static void apply(struct model *m, const struct op *op)
+{
+    assert_true(op->index < INDEX_MAX);
+    m->last = op->index;
+    if (op->reset) {
+        m->first = op->index + 1;
+    } else {
+        m->first = op->index < m->first ? op->index : m->first;
+        m->values[op->index] = op->value;
+    }
+}
+
+struct got {
+    uint64_t values[INDEX_MAX], next;
+};
+static struct got got;
+
+static int take(const struct chassis_journal_record *record, void *data)
+{
+    uint8_t want[1200];
+    uint64_t value;
+    assert_int_equal(record->index, got.next);
+    memcpy(&value, record->payload.data, 8);
+    size_t len = payload_of(value, want);
+    assert_int_equal(record->payload.len, len);
+    assert_memory_equal(record->payload.data, want, len);
+    assert_int_equal(record->term, value);
+    got.values[got.next++] = value;
+    records_checked++;
+    return 0;
+}
+
+static bool matches(const struct model *m, const struct chassis_journal_stream *info)
+{
+    if (m->last != info->last_index) {
+        return false;
+    }
+    uint64_t floor = m->floor > m->last + 1 ? m->last + 1 : m->floor;
+    uint64_t first = m->first > floor ? m->first : floor;
+    if (info->first_index > first) {
+        return false;
+    }
+    for (uint64_t i = first; i <= m->last; i++) {
+        if (got.values[i] != m->values[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_stream(unsigned s)
+{
+    struct model *m = &models[s];
+    struct chassis_journal_stream info = chassis_journal_stream(rig.journal, s);
+    if (info.first_index == 0) {
+        info.first_index = 1; /* never written, as far as the disk knows */
+    }
+    memset(&got, 0, sizeof got);
+    got.next = info.first_index;
+    while (got.next <= info.last_index) {
+        size_t max = 1 + chassis_prng_below(chassis_sim_prng(rig.sim), 4000);
+        if (chassis_journal_read(rig.journal, s, got.next, max, take, NULL, &rig.err) != 0) {
+            fail_msg("%s", rig.err.text);
+        }
+    }
+    size_t k = 0;
+    for (; k < m->acked; k++) {
+        apply(m, &m->ops[k]);
+    }
+    while (!matches(m, &info)) {
+        if (k == m->n_ops) {
+            fail_msg("seed %s: stream %u: %llu … %llu is no prefix of its changes", seed_text, s,
+                     (unsigned long long)info.first_index, (unsigned long long)info.last_index);
+        }
+        apply(m, &m->ops[k++]);
+    }
+    m->n_ops = m->acked = 0;
+    m->first = info.first_index;
+    memcpy(&m->values, &got.values, sizeof m->values);
+    m->floor = 0;
+    now[s].first = info.first_index;
+    now[s].last = info.last_index;
+    assert_int_equal(info.durable_index, info.last_index);
+}
+
+static void check(void *data)
+{
+    for (unsigned s = 0; s < STREAMS; s++) {
+        check_stream(s);
+    }
+}
+
+static void live(uint64_t seed)
+{
+    rig_init(&rig, seed, seed % 3 == 0 ? 4096 : 16384);
+    rig.options.cache_bytes_per_stream = seed % 2 == 0 ? 1000 : 0;
+    memset(models, 0, sizeof models);
+    for (unsigned s = 0; s < STREAMS; s++) {
+        models[s].first = 1;
+        now[s].first = 1;
+        now[s].last = 0;
+    }
+    assert_int_equal(rig_open(&rig), 0);
+    struct chassis_prng *prng = chassis_sim_prng(rig.sim);
+    for (int cycle = 0; cycle < CYCLES; cycle++) {
+        unsigned n = (unsigned)chassis_prng_below(prng, 60);
+        for (unsigned i = 0; i < n; i++) {
+            chassis_sim_call(rig.options.owner, change, NULL);
+            if (chassis_prng_chance(prng, 0.5)) {
+                rig_run(&rig, chassis_prng_below(prng, 400000));
+            }
+        }
+        if (chassis_prng_chance(prng, 0.3)) {
+            rig_run(&rig, 20 * CHASSIS_NS_PER_MS); /* idle */
+        }
+        int rc;
+        if (chassis_prng_chance(prng, 0.1)) {
+            rig_close(&rig);
+            rc = rig_open(&rig);
+        } else {
+            rc = rig_crash(&rig, chassis_prng_chance(prng, 0.7));
+        }
+        if (rc != 0) {
+            fail_msg("seed %llu cycle %d: %s", (unsigned long long)seed, cycle, rig.err.text);
+        }
+        crashes++;
+        for (size_t i = 0; i < n_all; i++) {
+            free(all[i]);
+        }
+        n_all = 0;
+        chassis_sim_call(rig.options.owner, check, NULL);
+    }
+    rig_fini(&rig);
+}
+
+static void ten_thousand_crashes_lose_nothing_that_was_acknowledged(void **state)
+{
+    const char *one = getenv("SEED");
+    uint64_t from = one != NULL ? strtoull(one, NULL, 10) : 0;
+    uint64_t to = one != NULL ? from + 1 : 900;
+    uint64_t begin = chassis_os_monotonic_ns();
+    for (uint64_t seed = from; seed < to; seed++) {
+        snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
+        live(seed);
+    }
+    print_message("%lu crashes, %lu records appended, %lu read back, %.1f s\n", crashes, appended,
+                  records_checked, (double)(chassis_os_monotonic_ns() - begin) / 1e9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ten_thousand_crashes_lose_nothing_that_was_acknowledged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
