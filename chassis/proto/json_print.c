@@ -271,6 +271,14 @@ static void map_item_init(struct map_item *item, const ProtobufCMessageDescripto
             *(wire.number == 1 ? &item->key : &item->value) = wire;
         }
     }
+    /* bits beyond the type's do not make another key */
+    ProtobufCType key = entry->fields[0].type;
+    if (key == PROTOBUF_C_TYPE_BOOL) {
+        item->key.value = item->key.value != 0;
+    } else if (key == PROTOBUF_C_TYPE_INT32 || key == PROTOBUF_C_TYPE_UINT32 ||
+               key == PROTOBUF_C_TYPE_SINT32) {
+        item->key.value = (uint32_t)item->key.value;
+    }
 }
 
 /* An object whose members are sorted by key; of equal keys the last one counts. */
@@ -417,7 +425,21 @@ static int print_any(struct printer *p, struct chassis_view bytes, unsigned dept
     return rc;
 }
 
-/* "a.b_c" → a.bC; the paths by comma. */
+/* "a.b_c" → a.bC */
+static void append_path(struct chassis_view path, struct chassis_buf *out)
+{
+    bool upper = false;
+    for (size_t i = 0; i < path.len; i++) {
+        uint8_t c = path.data[i];
+        if (c != '_') {
+            bool letter = c >= 'a' && c <= 'z';
+            chassis_buf_append_byte(out, upper && letter ? (uint8_t)(c - 'a' + 'A') : c);
+        }
+        upper = c == '_';
+    }
+}
+
+/* The paths by comma; an empty one says nothing and is left out. */
 static void print_field_mask(struct printer *p, const ProtobufCMessageDescriptor *type,
                              struct chassis_view bytes)
 {
@@ -425,17 +447,11 @@ static void print_field_mask(struct printer *p, const ProtobufCMessageDescriptor
     struct chassis_buf text = {0};
     items_init(&items, type, bytes);
     for (size_t i = 0; i < items.n; i++) {
-        bool upper = false;
-        chassis_buf_append_str(&text, i != 0 ? "," : "");
-        for (size_t c = 0; c < items.v[i].wire.bytes.len; c++) {
-            uint8_t byte = items.v[i].wire.bytes.data[c];
-            if (byte != '_') {
-                bool letter = byte >= 'a' && byte <= 'z';
-                chassis_buf_append_byte(&text,
-                                        upper && letter ? (uint8_t)(byte - 'a' + 'A') : byte);
-            }
-            upper = byte == '_';
-        }
+        size_t before = text.len;
+        chassis_buf_append_str(&text, before != 0 ? "," : "");
+        size_t path = text.len;
+        append_path(items.v[i].wire.bytes, &text);
+        text.len = text.len == path ? before : text.len;
     }
     text_print_string(chassis_buf_view(&text), p->out);
     chassis_buf_fini(&text);
