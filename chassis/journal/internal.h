@@ -93,7 +93,7 @@ struct part { /* bytes for one segment */
 };
 
 struct write_job {
-    struct chassis_task task, done;
+    struct chassis_task task, sync, done;
     bool busy;
     struct part *parts;
     struct high_water high_water;

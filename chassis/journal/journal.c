@@ -78,26 +78,40 @@ static _Noreturn void write_failed(struct chassis_journal *j, const char *what, 
 static void write_parts(struct chassis_journal *j, struct part *parts)
 {
     for (struct part *p = parts; p != NULL; p = p->next) {
-        struct chassis_file *file = p->segment->file;
-        int rc = CHASSIS_FAULT("journal.write")
-                     ? -EIO
-                     : j->disk->ops->write(file, p->offset, p->bytes.data, p->bytes.len);
+        int rc = CHASSIS_FAULT("journal.write") ? -EIO
+                                                : j->disk->ops->write(p->segment->file, p->offset,
+                                                                      p->bytes.data, p->bytes.len);
         if (rc < 0) {
             write_failed(j, "write", p->segment->number, rc);
         }
-        rc = CHASSIS_FAULT("journal.sync") ? -EIO : j->disk->ops->sync(file);
+    }
+}
+
+static void sync_parts(struct chassis_journal *j, struct part *parts)
+{
+    for (struct part *p = parts; p != NULL; p = p->next) {
+        int rc = CHASSIS_FAULT("journal.sync") ? -EIO : j->disk->ops->sync(p->segment->file);
         if (rc < 0) {
             write_failed(j, "sync", p->segment->number, rc);
         }
     }
 }
 
+/* Writing and syncing are two tasks, so that a simulation can crash between them. */
 static void write_run(struct chassis_task *task)
 {
     struct write_job *job = chassis_container_of(task, struct write_job, task);
     struct chassis_journal *j = chassis_container_of(job, struct chassis_journal, write);
-    uint8_t bytes[HIGH_WATER_SIZE];
     write_parts(j, job->parts);
+    chassis_post(j->writer, &job->sync);
+}
+
+static void sync_run(struct chassis_task *task)
+{
+    struct write_job *job = chassis_container_of(task, struct write_job, sync);
+    struct chassis_journal *j = chassis_container_of(job, struct chassis_journal, write);
+    uint8_t bytes[HIGH_WATER_SIZE];
+    sync_parts(j, job->parts);
     high_water_encode(bytes, &job->high_water);
     int rc = j->disk->ops->write(j->high_water_file, 0, bytes, sizeof bytes);
     if (rc == 0 && job->sync_high_water) {
@@ -248,6 +262,7 @@ static void write_done(struct chassis_task *task)
 void journal_init_tasks(struct chassis_journal *j)
 {
     j->write.task.run = write_run;
+    j->write.sync.run = sync_run;
     j->write.done.run = write_done;
     j->flush.run = flush;
     j->idle.run = on_idle;
