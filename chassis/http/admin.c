@@ -265,7 +265,7 @@ static enum MHD_Result page_loglevel(struct http_exchange *x)
                                 text);
     }
     chassis_log_set_level(module, level);
-    chassis_log_info(x->http->log, "log level changed", chassis_f_str("module", module),
+    chassis_log_info(x->http->log, "log level changed", chassis_f_str("of", module),
                      chassis_f_str("level", chassis_log_level_name(level)));
     return http_answer_text(x, 200, "%s: %s", module[0] != '\0' ? module : "all modules",
                             chassis_log_level_name(level));

@@ -1,0 +1,113 @@
+/* chassis_run: from the command line to the last thread's end. */
+#include <signal.h>
+#include <stdio.h>
+
+#include "runtime/internal.h"
+
+static void move_to(struct chassis *c, enum life_state to)
+{
+    pthread_mutex_lock(&c->mutex);
+    life_move(&c->life, to);
+    pthread_mutex_unlock(&c->mutex);
+    chassis_log_debug(c->log, "life", chassis_f_str("state", life_name(to)));
+}
+
+void chassis_stop(struct chassis *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    c->stop_asked = true;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+/* Signals are the loop's: block them before any thread is made, so that all inherit it. */
+static void block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_stop(struct chassis *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    while (!c->stop_asked) {
+        pthread_cond_wait(&c->changed, &c->mutex);
+    }
+    pthread_mutex_unlock(&c->mutex);
+}
+
+/* In this order, so that no caller is sent to a process that is about to refuse it: leave the
+ * registry, stop being ready, hand over leadership while the others still hear us, stop accepting,
+ * let calls finish. */
+static void drain(struct chassis *c)
+{
+    uint64_t grace_ms = c->settings.drain_grace_ms;
+    notify_send("STOPPING=1\nSTATUS=draining");
+    ready_refuse(c);
+    if (c->registry != NULL) {
+        chassis_registry_leave(c->registry);
+    }
+    cluster_hand_over(c);
+    chassis_http_quiesce(c->http, grace_ms);
+    chassis_server_drain(c->server, grace_ms);
+}
+
+static void chassis_free(struct chassis *c)
+{
+    for (size_t i = 0; i < c->n_metadata; i++) {
+        free((void *)(uintptr_t)c->metadata[i].key);
+        free((void *)(uintptr_t)c->metadata[i].value);
+    }
+    free(c->metadata);
+    free(c->group);
+    free(c->files);
+    free(c->own_table);
+    chassis_type_registry_free(c->types);
+    chassis_config_free(c->config);
+    chassis_buf_fini(&c->checks_json);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->mutex);
+    free(c);
+}
+
+static int serve(struct chassis *c)
+{
+    struct chassis_error err = {0};
+    int rc = runtime_boot(c, &err);
+    if (rc != 0) {
+        bool told = rc == CHASSIS_CANCELLED;
+        if (told) {
+            chassis_log_info(c->log, "stopped while booting");
+        } else {
+            chassis_log_fatal(c->log, "cannot start", chassis_f_err(&err), chassis_f_code(rc));
+        }
+        move_to(c, LIFE_CLOSING);
+        move_to(c, LIFE_DONE);
+        return told ? 0 : rc == CHASSIS_CONFIG ? 2 : 1;
+    }
+    move_to(c, LIFE_READY);
+    notify_send("READY=1");
+    wait_for_stop(c);
+    move_to(c, LIFE_DRAINING);
+    drain(c);
+    move_to(c, LIFE_CLOSING);
+    runtime_unboot(c);
+    move_to(c, LIFE_DONE);
+    chassis_log_info(c->log, "ended");
+    return 0;
+}
+
+int chassis_run(struct chassis *c)
+{
+    int result = runtime_load(c);
+    if (result < 0) {
+        block_signals();
+        result = serve(c);
+    }
+    chassis_free(c);
+    return result;
+}

@@ -1,0 +1,40 @@
+/* What services of the platform itself need of the runtime beyond <chassis/chassis.h>.
+ *
+ * Threads: the chassis_runtime_with_* functions before chassis_run on the main thread; the rest as
+ * marked.
+ */
+#ifndef CHASSIS_RUNTIME_RUNTIME_H
+#define CHASSIS_RUNTIME_RUNTIME_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include <chassis/chassis.h>
+
+#include "auth/auth.h"
+#include "runtime/settings.h"
+
+struct chassis_server;
+
+/* How bearer tokens are verified: see rpc/server.h. */
+void chassis_runtime_with_token_verifier(struct chassis *c,
+                                         int (*verify)(void *data, const char *token,
+                                                       struct chassis_auth_claims *ret_claims,
+                                                       struct chassis_error *err),
+                                         void *data);
+/* A message type that may stand in an Any, so that JSON callers can write and read it. */
+void chassis_runtime_with_type(struct chassis *c, const ProtobufCMessageDescriptor *type);
+/* HTTP on bind_port + `offset` instead of + 1, unless configured. */
+void chassis_runtime_with_http_offset(struct chassis *c, unsigned offset);
+/* Before chassis_run: defaults of keys that this service sets otherwise ("service.network.bind_port",
+ * "2221"). Strings are borrowed. */
+void chassis_runtime_with_default(struct chassis *c, const char *key, const char *value);
+
+/* From the first runner on, any thread. */
+const struct chassis_settings *chassis_runtime_settings(struct chassis *c);
+struct chassis_server *chassis_runtime_server(struct chassis *c);
+/* The cluster's secret; empty without consensus. */
+struct chassis_view chassis_runtime_cluster_secret(struct chassis *c);
+/* Ready as /readyz says. */
+bool chassis_runtime_is_ready(struct chassis *c);
+
+#endif
