@@ -242,6 +242,10 @@ int dctl_call(struct dctl *d, int argc, char **argv)
     if (slash != NULL) {
         *slash = '\0';
     }
+    const char *service = dctl_string(d, "service");
+    if (service != NULL && dctl_client_switch(d, service, &err) != 0) {
+        return dctl_fail(d, &err);
+    }
     struct calling c = {.dynamic = chassis_dynamic_new()};
     int rc = !list       ? call_method(d, argv[0], slash + 1, &c, &err)
              : argc != 0 ? list_methods(d, argv[0], &c, &err)

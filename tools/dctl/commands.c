@@ -109,6 +109,8 @@ static const struct dctl_option services_watch_options[] = {
 static const struct dctl_option call_options[] = {
     {"data", 'd', DCTL_STRING, "JSON",
      "The request; several for a stream; @FILE, or - for standard input.", NULL, true},
+    {"service", 's', DCTL_STRING, "NAME",
+     "Call the processes registered under this name instead of the endpoint.", NULL, false},
     {"header", 'H', DCTL_STRING, "KEY: VALUE", "Metadata to send.", NULL, true},
     {"list", 'l', DCTL_FLAG, NULL, "List services, or the methods of SERVICE.", NULL, false},
     {0},

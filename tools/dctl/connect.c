@@ -42,26 +42,14 @@ static const char *first_of(const struct dctl *d, const char *option, const char
     return given != NULL ? given : from_context;
 }
 
-struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err)
+static struct chassis_client *client_open(struct dctl *d, const struct dctl_context *context,
+                                          const char *target, struct chassis_error *err)
 {
-    struct dctl_context context;
-    if (d->client != NULL) {
-        return d->client;
-    }
-    if (dctl_context_find(d, &context, err) != 0) {
-        return NULL;
-    }
-    const char *environment = getenv("DRAFT_ENDPOINT");
-    const char *target = dctl_string(d, "endpoint");
-    target = target != NULL                                         ? target
-             : environment != NULL && environment[0] != '\0'        ? environment
-             : context.endpoint != NULL && context.endpoint[0] != 0 ? context.endpoint
-                                                                    : "127.0.0.1:2221";
     struct chassis_tls_files tls = {
-        .ca = first_of(d, "ca", context.ca),
-        .certificate = first_of(d, "cert", context.certificate),
-        .key = first_of(d, "key", context.key),
-        .server_name = first_of(d, "server-name", context.server_name),
+        .ca = first_of(d, "ca", context->ca),
+        .certificate = first_of(d, "cert", context->certificate),
+        .key = first_of(d, "key", context->key),
+        .server_name = first_of(d, "server-name", context->server_name),
     };
     const char *token;
     if (read_token(d, dctl_string(d, "token-file"), &token, err) != 0) {
@@ -81,12 +69,48 @@ struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err)
         .timeout_ms = dctl_duration_ms(d, "timeout", DEFAULT_TIMEOUT_MS),
         .response_bytes_max = 64 << 20,
         .token = token,
-        .cluster_secret_file = first_of(d, "cluster-secret", context.cluster_secret),
+        .cluster_secret_file = first_of(d, "cluster-secret", context->cluster_secret),
     };
-    if (chassis_client_new(&options, &d->client, err) != 0) {
-        d->client = NULL;
+    struct chassis_client *client;
+    return chassis_client_new(&options, &client, err) == 0 ? client : NULL;
+}
+
+struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err)
+{
+    struct dctl_context context;
+    if (d->client != NULL) {
+        return d->client;
     }
+    if (dctl_context_find(d, &context, err) != 0) {
+        return NULL;
+    }
+    const char *target = dctl_string(d, "endpoint");
+    if (target == NULL) {
+        target = getenv("DRAFT_ENDPOINT");
+    }
+    if (target == NULL || target[0] == '\0') {
+        target = context.endpoint != NULL ? context.endpoint : "127.0.0.1:2221";
+    }
+    d->client = client_open(d, &context, target, err);
     return d->client;
+}
+
+int dctl_client_switch(struct dctl *d, const char *service, struct chassis_error *err)
+{
+    struct dctl_context context;
+    const char *target;
+    int rc = dctl_resolve(d, service, &target, err);
+    rc = rc != 0 ? rc : dctl_context_find(d, &context, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct chassis_client *client = client_open(d, &context, target, err);
+    if (client == NULL) {
+        return err->code;
+    }
+    chassis_client_free(d->client);
+    d->client = client;
+    return 0;
 }
 
 struct chassis_call_options dctl_call_options(const struct dctl *d, uint64_t otherwise_ms)

@@ -12,6 +12,11 @@
 
 /* The client for this run, made on first use; NULL after an error was written to `err`. */
 struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err);
+/* From here on talk to the processes registered as `service` (services.c finds them). */
+int dctl_client_switch(struct dctl *d, const char *service, struct chassis_error *err);
+/* The addresses ("host:port,…") of the running processes of a service; CHASSIS_NOT_FOUND. */
+int dctl_resolve(struct dctl *d, const char *service, const char **ret_target,
+                 struct chassis_error *err);
 /* --timeout, else `otherwise` (milliseconds; 0 = none for a stream, the client's for a call). */
 struct chassis_call_options dctl_call_options(const struct dctl *d, uint64_t otherwise_ms);
 

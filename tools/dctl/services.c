@@ -163,6 +163,33 @@ int dctl_services_list(struct dctl *d, int argc, char **argv)
     return DCTL_OK;
 }
 
+int dctl_resolve(struct dctl *d, const char *service, const char **ret_target,
+                 struct chassis_error *err)
+{
+    struct dctl_node *list;
+    const char *target = NULL;
+    filter f = CORE__REGISTRY__SERVICE_DISCOVERY__V1__FILTER__INIT;
+    filter_by(&f, CORE__REGISTRY__SERVICE_DISCOVERY__V1__FILTER__ATTRIBUTE_NAME, service);
+    int rc = query(d, &f, &list, err);
+    if (rc != 0) {
+        return rc;
+    }
+    for (const struct dctl_node *p = list->first; p != NULL; p = p->next) {
+        const struct dctl_node *state = dctl_find(p, "state"), *address = dctl_find(p, "address");
+        if (chassis_view_eq(state->text, chassis_view_str("running")) && address->text.len != 0) {
+            const char *text = (const char *)address->text.data;
+            target = target != NULL ? chassis_arena_printf(&d->arena, "%s,%s", target, text) : text;
+        }
+    }
+    if (target == NULL) {
+        return chassis_error_set(err, CHASSIS_NOT_FOUND,
+                                 "no running process of '%s' is registered%s", service,
+                                 list->first != NULL ? ": dctl services get shows why" : "");
+    }
+    *ret_target = target;
+    return 0;
+}
+
 static bool looks_like_pid(const char *text)
 {
     return strlen(text) == 36 && strspn(text, "0123456789abcdefABCDEF-") == 36;

@@ -1,0 +1,185 @@
+# shellcheck shell=bash disable=SC2154,SC2034,SC2016
+# ./dev up and down: a Blueprint of one or three nodes and the examples under `dctl run`.
+#
+# Everything is under build/up: one folder per size of cluster with its draft.yaml, data, log and
+# (while it runs) the pid of dctl in `pid`. A second run goes on with the stored data.
+
+up_grpc() { echo $(($1 == 1 ? 2221 : 2230 + $2)); } # NODES NTH
+up_http() { echo $(($1 == 1 ? 2321 : 2330 + $2)); }
+
+# One service of the draft.yaml: NAME 'AFTER' GRPC-PORT HTTP-PORT FLAG…
+up_service() {
+    local name=$1 after=$2 grpc=$3 http=$4 flag
+    shift 4
+    cat <<YAML
+  - name: $name
+    after: [$after]
+    health: http://127.0.0.1:$http/readyz
+    command:
+      - ${name%%-[0-9]}
+      - --service.network.bind_port=$grpc
+      - --service.network.http_port=$http
+      - --service.data_directory=$up_dir/$name
+YAML
+    for flag in "$@"; do
+        echo "      - $flag"
+    done
+}
+
+up_write_project() {
+    local nodes=$1 n members='' entrypoints='' endpoints='' names=''
+    for ((n = 1; n <= nodes; n++)); do
+        members+=${members:+,}n$n@127.0.0.1:$(up_grpc "$nodes" $n)
+        entrypoints+=${entrypoints:+,}http://127.0.0.1:$(up_grpc "$nodes" $n)
+        endpoints+=${endpoints:+, }127.0.0.1:$(up_grpc "$nodes" $n)
+        names+=${names:+, }blueprint-$n
+    done
+    up_endpoint=${endpoints// /}
+    if [ ! -f "$up_dir/cluster-secret" ]; then
+        (umask 077 && head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$up_dir/cluster-secret")
+    fi
+    {
+        echo "name: up"
+        echo "endpoint: [$endpoints]"
+        echo "services:"
+        for ((n = 1; n <= nodes; n++)); do
+            up_service "blueprint-$n" "" "$(up_grpc "$nodes" $n)" "$(up_http "$nodes" $n)" \
+                --raft.node-id=n$n "--raft.members=$members" \
+                "--raft.secret_file=$up_dir/cluster-secret"
+        done
+        up_service echo "$names" 8090 8091 "--service.entrypoint=$entrypoints"
+        up_service crud "$names" 8092 8093 "--service.entrypoint=$entrypoints"
+    } >"$up_dir/draft.yaml"
+}
+
+up_running() { [ -f "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
+
+# Wait until dctl run says that all are healthy.
+up_wait() {
+    local i
+    for ((i = 0; i < 600; i++)); do
+        [ ! -f "$up_dir/ready" ] || return 0
+        up_running "$up_dir" || break
+        sleep 0.1
+    done
+    tail -n 15 "$up_dir/log" >&2
+    down_one "$up_dir"
+    die "not everything became healthy (whole log: $up_dir/log); a port may be in use," \
+        "or the stored data is of another version (./dev clean forgets it)"
+}
+
+# A step of the conversation: what is typed, and what came back.
+up_try() {
+    local answer
+    printf '   $ %s\n' "$*"
+    answer=$("$@" 2>&1) || { printf '%s\n' "$answer" >&2; return 1; }
+    printf '%s\n' "$answer" | sed 's/^/     /'
+    up_answer=$answer
+}
+
+up_smoke() {
+    local dctl=(dctl --endpoint "$up_endpoint") call=examples.echo.v1.EchoService/Speak
+    PATH=$root/build/release/bin:$PATH
+    say "a short conversation"
+    up_try "${dctl[@]}" kv set greeting "hello from $(hostname)" &&
+        up_try "${dctl[@]}" kv get greeting && [ "$up_answer" = "hello from $(hostname)" ] &&
+        up_try "${dctl[@]}" services list && [[ $up_answer == *echo* && $up_answer == *crud* ]] &&
+        up_try curl -sS --fail -H 'content-type: application/json' -d '{"input":"by JSON"}' \
+            "http://127.0.0.1:8091/$call" && [[ $up_answer == *"by JSON"* ]] &&
+        up_try "${dctl[@]}" call "$call" -d '{"input":"by name"}' --service echo &&
+        [[ $up_answer == *"by name"* ]]
+}
+
+up_summary() {
+    local nodes=$1 n
+    say "running"
+    for ((n = 1; n <= nodes; n++)); do
+        printf '   blueprint-%d  gRPC 127.0.0.1:%d  HTTP http://127.0.0.1:%d  data %s\n' $n \
+            "$(up_grpc "$nodes" $n)" "$(up_http "$nodes" $n)" "build/up/$nodes/blueprint-$n"
+    done
+    printf '   echo         gRPC 127.0.0.1:8090  HTTP http://127.0.0.1:8091\n'
+    printf '   crud         gRPC 127.0.0.1:8092  HTTP http://127.0.0.1:8093\n'
+    printf '   output of all: build/up/%d/log\n' "$nodes"
+    say "worth trying (in another terminal)"
+    cat <<TEXT
+   export PATH=$root/build/release/bin:\$PATH DRAFT_ENDPOINT=$up_endpoint
+   dctl cluster status
+   dctl kv watch                        # and elsewhere: dctl kv set color blue
+   dctl call examples.crud.v1.CrudService/Create -d '{"name":{"firstName":"Ada"}}' --service crud
+   curl -d '{"input":"hi"}' -H content-type:application/json http://127.0.0.1:8091/examples.echo.v1.EchoService/Speak
+   curl http://127.0.0.1:$(up_http "$nodes" 1)/metrics
+TEXT
+}
+
+down_one() { # DIRECTORY
+    local i
+    if up_running "$1"; then
+        kill -TERM "$(cat "$1/pid")"
+        for ((i = 0; i < 600; i++)); do
+            up_running "$1" || break
+            sleep 0.1
+        done
+        up_running "$1" && die "process $(cat "$1/pid") does not end"
+    fi
+    rm -f "$1/pid" "$1/ready"
+}
+
+cmd_down() {
+    local dir found=0
+    for dir in "$root"/build/up/*/; do
+        dir=${dir%/}
+        if up_running "$dir"; then
+            say "stopping what runs in build/up/${dir##*/}"
+            found=1
+        fi
+        [ ! -d "$dir" ] || down_one "$dir"
+    done
+    [ "$found" = 1 ] || say "nothing was running"
+}
+
+cmd_up() {
+    local nodes=1 detach=0 other
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --nodes) nodes=${2:-}
+                 [ $# -lt 2 ] || shift ;;
+        --nodes=*) nodes=${1#*=} ;;
+        --detach | -d) detach=1 ;;
+        *) usage_error "up: unknown option '$1'" ;;
+        esac
+        shift
+    done
+    [[ $nodes =~ ^(1|3)$ ]] || usage_error "up: --nodes 1 or --nodes 3"
+    for other in "$root"/build/up/*/; do
+        ! up_running "${other%/}" || die "it is running already: ./dev down stops it"
+    done
+    deps_install build
+    say "building"
+    build release blueprint dctl echo crud protoc-gen-chassis
+    up_dir=$root/build/up/$nodes
+    mkdir -p "$up_dir"
+    rm -f "$up_dir/ready"
+    up_write_project "$nodes"
+    say "starting $nodes Blueprint node$([ "$nodes" = 1 ] || echo s) and the examples"
+    setsid "$root/build/release/bin/dctl" run -f "$up_dir/draft.yaml" --ready-file "$up_dir/ready" \
+        >"$up_dir/log" 2>&1 </dev/null &
+    echo $! >"$up_dir/pid"
+    trap 'say "stopping"; down_one "$up_dir"; exit 0' INT TERM
+    up_wait
+    up_smoke || { down_one "$up_dir"; die "the conversation failed (log: build/up/$nodes/log)"; }
+    up_summary "$nodes"
+    if [ "$detach" = 1 ]; then
+        say "./dev down stops it"
+        return
+    fi
+    say "Ctrl-C stops it; from here on the output of all services"
+    tail -n 0 -f "$up_dir/log" &
+    up_tail=$!
+    trap 'kill $up_tail 2>/dev/null; say "stopping"; down_one "$up_dir"; say "stopped"; exit 0' INT TERM
+    while up_running "$up_dir"; do
+        sleep 1 &
+        wait $! || true
+    done
+    kill $up_tail 2>/dev/null || true
+    die "dctl run ended by itself (log: build/up/$nodes/log)"
+}
