@@ -283,14 +283,15 @@ static int resync(struct turn *t, struct bp_watcher *w, struct chassis_error *er
 {
     struct bp_feed_batch batch;
     batch_init(&batch, t->txn, t->floor);
-    batch.kind = BP_FEED_RESYNC;
+    batch.kind = w->begin ? BP_FEED_SNAPSHOT : BP_FEED_RESYNC;
     batch.revision = t->revision;
     int r = t->feed->ops->snapshot != NULL ? t->feed->ops->snapshot(w->group, &batch, err) : 0;
     if (r == 0 && w->ops->send(w, &batch) != 0) {
         w->blocked = true;
     } else if (r == 0) {
         w->next = t->revision + 1;
-        w->resync = false;
+        w->resync = w->begin = false;
+        w->sent_ns = chassis_now_ns(t->feed->executor);
     }
     batch_fini(&batch);
     return r;
@@ -300,7 +301,7 @@ static int resync(struct turn *t, struct bp_watcher *w, struct chassis_error *er
 static int catch_up_step(struct turn *t, struct bp_watcher *w, struct chassis_error *err)
 {
     struct bp_feed *feed = t->feed;
-    if (w->resync || w->next <= t->floor) {
+    if (w->begin || w->resync || w->next <= t->floor) {
         w->resync = true;
         return resync(t, w, err);
     }
@@ -456,7 +457,7 @@ int bp_feed_add(struct bp_feed *feed, struct bp_watcher *w, struct chassis_view 
     w->next = w->next != 0 ? w->next : revision + 1;
     w->group = group_of(feed, filter);
     w->group->members++;
-    w->live = w->blocked = false;
+    w->live = w->blocked = w->resync = false;
     w->sent_ns = chassis_now_ns(feed->executor);
     chassis_list_init(&w->link);
     chassis_list_append(&feed->lagging, &w->link);

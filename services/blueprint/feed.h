@@ -23,7 +23,12 @@
 #include "base/list.h"
 #include "store.h"
 
-enum bp_feed_kind { BP_FEED_NORMAL, BP_FEED_PROGRESS, BP_FEED_RESYNC };
+enum bp_feed_kind {
+    BP_FEED_NORMAL,
+    BP_FEED_PROGRESS, /* nothing new up to `revision` */
+    BP_FEED_SNAPSHOT, /* what is there at the start, for watchers that begin with it */
+    BP_FEED_RESYNC,   /* the same for one that fell behind: forget what you know */
+};
 
 /* What is handed to watchers; lives during the call. */
 struct bp_feed_batch {
@@ -52,6 +57,7 @@ struct bp_watcher {
     const struct bp_sink_ops *ops;
     uint64_t next;        /* revision it waits for; in: where to start, 0 = after the newest */
     uint64_t progress_ns; /* 0 = none */
+    bool begin;           /* in: begin with a snapshot; next must be 0 then */
     /* the feed's own */
     struct chassis_list link;
     struct bp_feed_group *group;
@@ -74,7 +80,7 @@ struct bp_feed_ops {
                  struct chassis_view value, struct bp_feed_batch *batch, struct chassis_error *err);
     /* The highest revision that cannot be watched from any more. */
     int (*floor)(struct chassis_txn *txn, uint64_t *ret_floor, struct chassis_error *err);
-    /* A watcher fell behind: fill a batch that replaces all it knows; may be NULL (none needed). */
+    /* Fill a batch that replaces all a watcher knows; may be NULL (none needed). */
     int (*snapshot)(struct bp_feed_group *group, struct bp_feed_batch *batch,
                     struct chassis_error *err);
 };

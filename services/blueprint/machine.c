@@ -1,0 +1,78 @@
+#include "machine.h"
+
+#include "base/assert.h"
+
+int bp_machine_apply(struct chassis_txn *txn, const struct chassis_entry *entry,
+                     struct chassis_buf *ret_result)
+{
+    struct bp_change change;
+    bp_change_begin(&change, txn, entry->time_ns, ret_result);
+    uint8_t id = bp_codec_id(entry->command);
+    int r = id >= BP_SD_REGISTER && id < BP_COMMANDS_END ? bp_sd_apply(&change, entry->command)
+                                                         : bp_kv_apply(&change, entry->command);
+    CHASSIS_ASSERT(r == 0 || !change.changed);
+    if (r == CHASSIS_BAD_VERSION) {
+        /* Nodes propose only what all voters announced: this one is older than it said. */
+        CHASSIS_PANIC("cannot apply entry %llu: %.*s", (unsigned long long)entry->index,
+                      CHASSIS_VIEW_ARG(chassis_buf_view(ret_result)));
+    }
+    bp_change_end(&change);
+    return r;
+}
+
+static int apply(void *data, struct chassis_txn *txn, const struct chassis_entry *entry,
+                 struct chassis_buf *ret_result)
+{
+    return bp_machine_apply(txn, entry, ret_result);
+}
+
+static bool started(struct blueprint *b)
+{
+    return __atomic_load_n(&b->started, __ATOMIC_ACQUIRE);
+}
+
+static void committed(void *data, uint64_t applied)
+{
+    struct blueprint *b = data;
+    if (started(b)) {
+        bp_kv_committed(&b->kv);
+        bp_sd_committed(&b->sd);
+    }
+}
+
+/* Watchers compare their place with the new store's floor by themselves. */
+static void restored(void *data)
+{
+    committed(data, 0);
+}
+
+static void leadership(void *data, bool leader, uint64_t term)
+{
+    struct blueprint *b = data;
+    b->leader = leader;
+    if (started(b)) {
+        bp_kv_leadership(&b->kv, leader);
+        bp_sd_leadership(&b->sd, leader);
+    }
+}
+
+static int ask(void *data, uint64_t from, struct chassis_view question,
+               struct chassis_buf *ret_answer)
+{
+    struct blueprint *b = data;
+    return started(b) ? bp_sd_ask(&b->sd, question, ret_answer) : CHASSIS_UNAVAILABLE;
+}
+
+const struct chassis_state_machine_ops bp_machine_ops = {
+    .apply = apply,
+    .committed = committed,
+    .restored = restored,
+    .leadership = leadership,
+    .ask = ask,
+    .version = BP_CODEC_VERSION,
+};
+
+struct chassis_state_machine bp_machine(struct blueprint *blueprint)
+{
+    return (struct chassis_state_machine){&bp_machine_ops, blueprint, bp_tables, BP_TABLES};
+}

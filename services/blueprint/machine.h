@@ -1,0 +1,27 @@
+/* The state machine Blueprint gives to consensus: key_value and service_discovery over one store.
+ *
+ * Threads: apply and committed on the apply role, leadership and ask on the loop role.
+ */
+#ifndef BP_MACHINE_H
+#define BP_MACHINE_H
+
+#include <chassis/consensus.h>
+
+#include "key_value/controller.h"
+#include "service_discovery/controller.h"
+
+struct blueprint {
+    bool started; /* atomic: the controllers are there (the log is replayed before that) */
+    bool leader;  /* what consensus said before they were; loop role */
+    struct bp_kv kv;
+    struct bp_sd sd;
+};
+
+extern const struct chassis_state_machine_ops bp_machine_ops;
+/* For chassis_with_consensus. */
+struct chassis_state_machine bp_machine(struct blueprint *blueprint);
+/* The pure part: apply one command. Damage, a full store and newer commands abort the process. */
+int bp_machine_apply(struct chassis_txn *txn, const struct chassis_entry *entry,
+                     struct chassis_buf *ret_result);
+
+#endif
