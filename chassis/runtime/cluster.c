@@ -1,0 +1,251 @@
+/* The consensus node of a replicated service: its threads, its place on disk, its start and its
+ * hand-over. */
+#include <stdio.h>
+
+#include "consensus/options.h"
+#include "runtime/internal.h"
+
+enum { HAND_OVER_MS = 2000, CLOSE_MS = 5000 };
+
+struct runtime_cluster {
+    struct chassis *c;
+    struct chassis_executor *writer, *preparer, *apply;
+    struct chassis_consensus *node;
+    char member[600], directory[512], secret_file[600];
+    const char *members[CHASSIS_CONSENSUS_NODES_MAX];
+};
+
+static void finish_threads(struct runtime_cluster *k)
+{
+    struct chassis_executor **threads[] = {&k->apply, &k->writer, &k->preparer};
+    for (unsigned i = 0; i < 3; i++) {
+        if (*threads[i] != NULL) {
+            chassis_os_thread_stop(*threads[i]);
+            *threads[i] = NULL;
+        }
+    }
+}
+
+static int start_threads(struct runtime_cluster *k, struct chassis_error *err)
+{
+    int rc = chassis_os_thread_start("journal", &k->writer);
+    rc = rc == 0 ? chassis_os_thread_start("prepare", &k->preparer) : rc;
+    rc = rc == 0 ? chassis_os_thread_start("apply", &k->apply) : rc;
+    return rc == 0 ? 0 : chassis_error_code(err, rc, "start the threads of consensus");
+}
+
+/* The secret proves that a node belongs to the cluster: a lone node or the one that bootstraps makes
+ * it, the others are given a copy of the file. */
+static int open_secret(struct runtime_cluster *k, struct chassis_error *err)
+{
+    const struct chassis_settings *s = &k->c->settings;
+    if (s->raft_secret_file != NULL && s->raft_secret_file[0] != '\0') {
+        snprintf(k->secret_file, sizeof k->secret_file, "%s", s->raft_secret_file);
+    } else {
+        snprintf(k->secret_file, sizeof k->secret_file, "%s/cluster-secret", s->data_directory);
+    }
+    bool create = s->raft_bootstrap || s->raft_members.n <= 1;
+    return chassis_auth_secret_open(k->secret_file, create, &k->c->cluster_secret, err);
+}
+
+static int list_members(struct runtime_cluster *k, unsigned *ret_n, struct chassis_error *err)
+{
+    const struct chassis_settings *s = &k->c->settings;
+    const char *name = s->node_id != NULL ? s->node_id : s->name;
+    if (s->raft_members.n > CHASSIS_CONSENSUS_NODES_MAX) {
+        return chassis_error_set(err, CHASSIS_CONFIG, "raft.members: %zu nodes, at most %d",
+                                 s->raft_members.n, CHASSIS_CONSENSUS_NODES_MAX);
+    }
+    if (s->raft_members.n == 0) {
+        int64_t port = s->raft_port != 0 ? s->raft_port : s->bind_port;
+        snprintf(k->member, sizeof k->member, "%s@%s:%lld", name, s->raft_host, (long long)port);
+        k->members[0] = k->member;
+        *ret_n = 1;
+        return 0;
+    }
+    for (size_t i = 0; i < s->raft_members.n; i++) {
+        k->members[i] = s->raft_members.items[i];
+    }
+    *ret_n = (unsigned)s->raft_members.n;
+    return 0;
+}
+
+static int open_node(struct runtime_cluster *k, struct chassis_error *err)
+{
+    const struct chassis_settings *s = &k->c->settings;
+    unsigned n_members = 0;
+    int rc = list_members(k, &n_members, err);
+    if (rc != 0) {
+        return rc;
+    }
+    snprintf(k->directory, sizeof k->directory, "%s/consensus", s->data_directory);
+    struct chassis_consensus_options options = {
+        .name = s->node_id != NULL ? s->node_id : s->name,
+        .members = k->members,
+        .n_members = n_members,
+        .secret = chassis_buf_view(&k->c->cluster_secret),
+        .directory = k->directory,
+        .disk = chassis_disk_posix(),
+        .clock = chassis_clock_posix(),
+        .loop = chassis_loop(k->c),
+        .writer = k->writer,
+        .preparer = k->preparer,
+        .apply = k->apply,
+        .worker = chassis_workers(k->c),
+        .repository = &chassis_repository_lmdb,
+        .store_bytes_max = s->store_bytes_max,
+        .machine = k->c->machine,
+        .election_ms = (unsigned)s->election_ms,
+        .heartbeat_ms = (unsigned)s->heartbeat_ms,
+        .checkpoint_entries = (uint64_t)s->checkpoint_entries,
+        .checkpoint_bytes = s->checkpoint_bytes,
+        .segment_bytes = s->segment_bytes,
+        .reserve_bytes = s->reserve_bytes,
+    };
+    return chassis_consensus_open(&options, &k->node, err);
+}
+
+int stage_cluster(struct chassis *c, struct chassis_error *err)
+{
+    if (c->machine == NULL) {
+        return 0;
+    }
+    struct chassis_disk *disk = chassis_disk_posix();
+    struct runtime_cluster *k = chassis_base_zalloc(sizeof *k);
+    k->c = c;
+    c->cluster = k;
+    int rc = disk->ops->mkdir(disk, c->settings.data_directory);
+    if (rc != 0) {
+        chassis_error_code(err, rc, "make directory '%s'", c->settings.data_directory);
+    }
+    rc = rc == 0 ? open_secret(k, err) : rc;
+    rc = rc == 0 ? start_threads(k, err) : rc;
+    rc = rc == 0 ? open_node(k, err) : rc;
+    if (rc != 0) {
+        finish_threads(k);
+        chassis_secret_wipe(&c->cluster_secret);
+        c->cluster = NULL;
+        free(k);
+    }
+    return rc;
+}
+
+/* One-shot: a thread waits for what happens on the loop. */
+struct waiter {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool done;
+    struct chassis_error err;
+};
+
+static void waiter_init(struct waiter *w)
+{
+    memset(w, 0, sizeof *w);
+    pthread_mutex_init(&w->mutex, NULL);
+    pthread_cond_init(&w->cond, NULL);
+}
+
+static void waiter_hit(struct waiter *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    w->done = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->mutex);
+}
+
+static void waiter_wait(struct waiter *w)
+{
+    pthread_mutex_lock(&w->mutex);
+    while (!w->done) {
+        pthread_cond_wait(&w->cond, &w->mutex);
+    }
+    pthread_mutex_unlock(&w->mutex);
+    pthread_cond_destroy(&w->cond);
+    pthread_mutex_destroy(&w->mutex);
+}
+
+static void on_closed(void *data)
+{
+    waiter_hit(data);
+}
+
+void unstage_cluster(struct chassis *c)
+{
+    struct runtime_cluster *k = c->cluster;
+    if (k == NULL) {
+        return;
+    }
+    struct waiter waiter;
+    waiter_init(&waiter);
+    chassis_consensus_close(k->node, on_closed, &waiter);
+    waiter_wait(&waiter);
+    finish_threads(k);
+    chassis_secret_wipe(&c->cluster_secret);
+    c->cluster = NULL;
+    free(k);
+}
+
+static void on_node_ready(void *data)
+{
+    struct chassis *c = data;
+    pthread_mutex_lock(&c->mutex);
+    c->cluster_ready = true;
+    pthread_mutex_unlock(&c->mutex);
+}
+
+int stage_cluster_start(struct chassis *c, struct chassis_error *err)
+{
+    if (c->cluster != NULL) {
+        chassis_consensus_start(c->cluster->node, on_node_ready, c);
+    }
+    return 0;
+}
+
+static void on_transferred(int status, const char *text, void *data)
+{
+    struct waiter *w = data;
+    chassis_error_set(&w->err, status, "%s", text != NULL ? text : "");
+    waiter_hit(w);
+}
+
+void cluster_hand_over(struct chassis *c)
+{
+    struct chassis_consensus_status status;
+    if (c->cluster == NULL) {
+        return;
+    }
+    chassis_consensus_status(c->cluster->node, &status);
+    if (status.role != CHASSIS_ROLE_LEADER || status.n_members == 1) {
+        return;
+    }
+    struct waiter waiter;
+    waiter_init(&waiter);
+    chassis_consensus_transfer(c->cluster->node, 0, on_transferred, &waiter);
+    waiter_wait(&waiter);
+    chassis_log_info(c->log, "leadership handed over", chassis_f_code(waiter.err.code),
+                     chassis_f_err(&waiter.err));
+}
+
+bool cluster_ready(void *data)
+{
+    struct chassis *c = data;
+    struct chassis_consensus_status status;
+    pthread_mutex_lock(&c->mutex);
+    bool started = c->cluster_ready;
+    pthread_mutex_unlock(&c->mutex);
+    if (!started) {
+        return false;
+    }
+    chassis_consensus_status(c->cluster->node, &status);
+    return status.leader_id != 0;
+}
+
+struct chassis_consensus *cluster_node(struct chassis *c)
+{
+    return c->cluster != NULL ? c->cluster->node : NULL;
+}
+
+int cluster_add_services(struct chassis *c, struct chassis_error *err)
+{
+    return 0;
+}
