@@ -30,3 +30,6 @@ if(DRAFT_SANITIZE)
     add_compile_options(-fsanitize=${DRAFT_SANITIZE} -fno-sanitize-recover=all)
     add_link_options(-fsanitize=${DRAFT_SANITIZE})
 endif()
+if(DRAFT_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link) # coverage of every library, not of the target alone
+endif()

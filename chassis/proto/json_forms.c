@@ -140,14 +140,19 @@ static int parse_field_mask(struct parser *p)
         size_t begin = parse_block_begin(p->out);
         for (to = from; to < text.len && text.data[to] != ','; to++) {
             uint8_t c = text.data[to];
-            if (c == '_') {
-                rc = lex_fail(&p->l, CHASSIS_MALFORMED, "an underscore in a field mask");
+            bool upper = c >= 'A' && c <= 'Z';
+            if (!upper && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '.') {
+                return lex_fail(&p->l, CHASSIS_MALFORMED,
+                                "a field mask takes lowerCamelCase paths by comma");
             }
-            if (c >= 'A' && c <= 'Z') {
+            if (upper) {
                 chassis_buf_append_byte(p->out, '_');
                 c = (uint8_t)(c - 'A' + 'a');
             }
             chassis_buf_append_byte(p->out, c);
+        }
+        if (to == from || to + 1 == text.len) {
+            return lex_fail(&p->l, CHASSIS_MALFORMED, "an empty path in a field mask");
         }
         parse_block_end(p->out, begin);
     }

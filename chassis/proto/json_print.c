@@ -42,11 +42,11 @@ static int item_cmp(const void *a, const void *b)
 static void items_init(struct items *items, const ProtobufCMessageDescriptor *type,
                        struct chassis_view bytes)
 {
-    const uint8_t *p = bytes.data, *end = p + bytes.len;
+    const uint8_t *p = bytes.data, *end = wire_end(bytes);
     unsigned hint = 0;
     bool sorted = true;
     *items = (struct items){.v = items->small, .cap = SMALL};
-    while (bytes.len != 0 && p < end) {
+    while (p < end) {
         struct wire_field wire = {0};
         p = wire_next(p, end, &wire);
         CHASSIS_ASSERT(p != NULL); /* scanned */
@@ -224,8 +224,8 @@ static int print_repeated(struct printer *p, const ProtobufCFieldDescriptor *fie
             comma = ",";
             continue;
         }
-        const uint8_t *at = v[i].wire.bytes.data, *end = at + v[i].wire.bytes.len;
-        while (v[i].wire.bytes.len != 0 && at < end) {
+        const uint8_t *at = v[i].wire.bytes.data, *end = wire_end(v[i].wire.bytes);
+        while (at < end) {
             struct wire_field element = {0};
             at = wire_packed_next(at, end, wire_type_of(field->type), &element.value);
             CHASSIS_ASSERT(at != NULL); /* scanned */
@@ -260,10 +260,10 @@ static bool same_key(const struct map_item *x, const struct map_item *y)
 static void map_item_init(struct map_item *item, const ProtobufCMessageDescriptor *entry,
                           const struct item *from, size_t order)
 {
-    const uint8_t *p = from->wire.bytes.data, *end = p + from->wire.bytes.len;
+    const uint8_t *p = from->wire.bytes.data, *end = wire_end(from->wire.bytes);
     *item =
         (struct map_item){.order = order, .text = entry->fields[0].type == PROTOBUF_C_TYPE_STRING};
-    while (from->wire.bytes.len != 0 && p < end) {
+    while (p < end) {
         struct wire_field wire = {0};
         p = wire_next(p, end, &wire);
         CHASSIS_ASSERT(p != NULL); /* scanned */
@@ -382,8 +382,8 @@ static int print_members(struct printer *p, const ProtobufCMessageDescriptor *ty
 static struct wire_field last_of(struct chassis_view bytes, uint32_t number)
 {
     struct wire_field found = {0};
-    const uint8_t *p = bytes.data, *end = p + bytes.len;
-    while (bytes.len != 0 && p < end) {
+    const uint8_t *p = bytes.data, *end = wire_end(bytes);
+    while (p < end) {
         struct wire_field wire = {0};
         p = wire_next(p, end, &wire);
         CHASSIS_ASSERT(p != NULL); /* scanned */
@@ -425,37 +425,43 @@ static int print_any(struct printer *p, struct chassis_view bytes, unsigned dept
     return rc;
 }
 
-/* "a.b_c" → a.bC */
-static void append_path(struct chassis_view path, struct chassis_buf *out)
+/* "a.b_c" → a.bC; false for a path that would not come back as it was. */
+static bool append_path(struct chassis_view path, struct chassis_buf *out)
 {
     bool upper = false;
     for (size_t i = 0; i < path.len; i++) {
         uint8_t c = path.data[i];
+        bool letter = c >= 'a' && c <= 'z';
+        if ((upper && !letter) || !(letter || c == '_' || c == '.' || (c >= '0' && c <= '9'))) {
+            return false;
+        }
         if (c != '_') {
-            bool letter = c >= 'a' && c <= 'z';
-            chassis_buf_append_byte(out, upper && letter ? (uint8_t)(c - 'a' + 'A') : c);
+            chassis_buf_append_byte(out, upper ? (uint8_t)(c - 'a' + 'A') : c);
         }
         upper = c == '_';
     }
+    return path.len != 0 && !upper;
 }
 
-/* The paths by comma; an empty one says nothing and is left out. */
-static void print_field_mask(struct printer *p, const ProtobufCMessageDescriptor *type,
-                             struct chassis_view bytes)
+/* The paths by comma. */
+static int print_field_mask(struct printer *p, const ProtobufCMessageDescriptor *type,
+                            struct chassis_view bytes)
 {
     struct items items;
-    struct chassis_buf text = {0};
+    int rc = 0;
     items_init(&items, type, bytes);
-    for (size_t i = 0; i < items.n; i++) {
-        size_t before = text.len;
-        chassis_buf_append_str(&text, before != 0 ? "," : "");
-        size_t path = text.len;
-        append_path(items.v[i].wire.bytes, &text);
-        text.len = text.len == path ? before : text.len;
+    chassis_buf_append_byte(p->out, '"');
+    for (size_t i = 0; i < items.n && rc == 0; i++) {
+        chassis_buf_append_str(p->out, i != 0 ? "," : "");
+        if (!append_path(items.v[i].wire.bytes, p->out)) {
+            rc = chassis_error_set(p->err, CHASSIS_MALFORMED,
+                                   "path '%.*s' of a field mask has no JSON form",
+                                   CHASSIS_VIEW_ARG(items.v[i].wire.bytes));
+        }
     }
-    text_print_string(chassis_buf_view(&text), p->out);
-    chassis_buf_fini(&text);
+    chassis_buf_append_byte(p->out, '"');
     items_fini(&items);
+    return rc;
 }
 
 /* The only field of Struct and ListValue, by its bare value. */
@@ -534,8 +540,7 @@ static int print_message(struct printer *p, const ProtobufCMessageDescriptor *ty
     case FORM_VALUE:
         return print_any_value(p, type, bytes, depth);
     case FORM_FIELD_MASK:
-        print_field_mask(p, type, bytes);
-        return 0;
+        return print_field_mask(p, type, bytes);
     case FORM_PLAIN:
         break;
     }

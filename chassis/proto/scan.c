@@ -59,7 +59,7 @@ static int count(struct scan *s, const struct frame *frame, const ProtobufCField
 static int scan_packed(struct scan *s, const struct frame *frame,
                        const ProtobufCFieldDescriptor *field, struct chassis_view bytes)
 {
-    const uint8_t *p = bytes.data, *end = bytes.data + bytes.len;
+    const uint8_t *p = bytes.data, *end = wire_end(bytes);
     uint64_t value;
     while (p < end) {
         int rc = count(s, frame, field);
@@ -107,7 +107,7 @@ static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *type,
         snprintf(what, sizeof what, "is nested deeper than %u messages", s->depth_max);
         return fail(s, CHASSIS_TOO_LARGE, frame, NULL, what);
     }
-    const uint8_t *p = encoded.data, *end = p + encoded.len;
+    const uint8_t *p = encoded.data, *end = wire_end(encoded);
     unsigned hint = 0;
     while (p < end) {
         struct wire_field got;

@@ -26,6 +26,12 @@ struct wire_field {
     struct chassis_view bytes; /* of WIRE_BYTES */
 };
 
+/* Where a view ends; NULL for an empty one without data, to which nothing may be added. */
+static inline const uint8_t *wire_end(struct chassis_view view)
+{
+    return view.len != 0 ? view.data + view.len : view.data;
+}
+
 /* NULL when it does not end within 10 bytes or before `end`. */
 static inline const uint8_t *wire_varint(const uint8_t *p, const uint8_t *end, uint64_t *ret_value)
 {

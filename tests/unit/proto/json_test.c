@@ -162,7 +162,10 @@ static void well_known_types_have_their_own_forms(void **state)
          "\"list\":[],\"values\":[null,1]}");
     refused("{\"value\":\"x}", "without end");
     gives("{\"mask\":\"fInt32,inner.fString\"}", "{\"mask\":\"fInt32,inner.fString\"}");
-    refused("{\"mask\":\"f_int32\"}", "underscore");
+    refused("{\"mask\":\"f_int32\"}", "lowerCamelCase");
+    refused("{\"mask\":\"a,,b\"}", "empty path");
+    refused("{\"mask\":\"a,\"}", "empty path");
+    same("{\"mask\":\"\"}");
 }
 
 static void any_holds_known_and_unknown_types(void **state)
