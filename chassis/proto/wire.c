@@ -164,6 +164,11 @@ bool wire_utf8_valid(struct chassis_view text, bool no_nul)
                 continue;
             }
         }
+        if (*p - 1U < 0x7f) { /* ASCII, the usual tail of a short text */
+            p++;
+            left--;
+            continue;
+        }
         unsigned len = utf8_sequence(p, left);
         if (len == 0 || (no_nul && *p == 0)) {
             return false;
