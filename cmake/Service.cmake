@@ -1,7 +1,7 @@
 # chassis_service(NAME n SOURCES files… [PROTOS files…] [PREFIX p] [LIBS …])
 #
 # An executable on the whole chassis: SOURCES are compiled with the code made from PROTOS (see
-# Proto.cmake, PREFIX too). Works inside the tree and, as part of the package "chassis", outside.
+# Proto.cmake, PREFIX too). LIBS are libraries, also those of messages that PROTOS import. Works inside the tree and, as part of the package "chassis", outside.
 include_guard(GLOBAL)
 
 function(chassis_service)
@@ -12,7 +12,8 @@ function(chassis_service)
     endif()
     add_executable(${ARG_NAME} ${ARG_SOURCES})
     if(ARG_PROTOS)
-        chassis_proto(TARGET ${ARG_NAME}_proto PROTOS ${ARG_PROTOS} SERVICES PREFIX "${ARG_PREFIX}")
+        chassis_proto(TARGET ${ARG_NAME}_proto PROTOS ${ARG_PROTOS} SERVICES PREFIX "${ARG_PREFIX}"
+            LIBS ${ARG_LIBS})
         target_link_libraries(${ARG_NAME} PRIVATE ${ARG_NAME}_proto)
     endif()
     if(TARGET draft_options)
