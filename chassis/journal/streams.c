@@ -55,7 +55,7 @@ struct stream *journal_stream_make(struct chassis_journal *j, uint32_t id)
     s = chassis_base_zalloc(sizeof *s);
     s->id = id;
     s->first = 1;
-    s->spacing = INDEX_SPACING;
+    s->spacing = j->segment_bytes < INDEX_SPACING ? j->segment_bytes : INDEX_SPACING;
     chassis_list_init(&s->link);
     table_put(j, s);
     j->n_streams++;

@@ -84,11 +84,13 @@ static void change(void *data)
     unsigned s = (unsigned)chassis_prng_below(prng, STREAMS);
     struct model *m = &models[s];
     double what = chassis_prng_unit(prng);
-    if (what < 0.90 || now[s].last < 3) {
+    if (what < 0.85 || now[s].last < 3) {
         append_some(s);
     } else if (what < 0.97) {
         uint64_t through = now[s].first + chassis_prng_below(prng, now[s].last - now[s].first + 2);
-        through = through > now[s].last ? now[s].last : through;
+        if (through > now[s].last || chassis_prng_chance(prng, 0.5)) {
+            through = now[s].last; /* all of it: only the stream's state is left */
+        }
         chassis_journal_trim(rig.journal, s, through);
         if (through >= now[s].first) {
             now[s].first = through + 1;
