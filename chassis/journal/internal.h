@@ -19,6 +19,7 @@ enum {
     INDEX_MIN = 48,
     INDEX_MAX = 8192,
 };
+#define INDEX_VALUE_MAX (1ULL << 62)
 #define IDLE_NS        (5 * CHASSIS_NS_PER_MS)
 #define SPACE_CHECK_NS CHASSIS_NS_PER_S          /* while there is room */
 #define SPACE_RETRY_NS (100 * CHASSIS_NS_PER_MS) /* while there is none */

@@ -163,7 +163,7 @@ static bool take_ready(struct chassis_journal *j)
 static void on_idle(struct chassis_timer *timer)
 {
     struct chassis_journal *j = chassis_container_of(timer, struct chassis_journal, idle);
-    if (j->write.busy || j->pending != NULL || j->last_is_marker || j->closing) {
+    if (j->write.busy || j->pending != NULL || j->last_is_marker || j->closing || j->no_space) {
         return;
     }
     struct record_header h = {.kind = RECORD_MARKER};
@@ -209,7 +209,8 @@ static void flush(struct chassis_task *task)
     if (!j->write.busy) {
         struct write_job *job = &j->write;
         bool any = take_ready(j);
-        bool free_some = j->free_to > j->durable_first && j->written_sequence >= j->free_after;
+        bool free_some = j->free_to > j->durable_first && j->written_sequence >= j->free_after &&
+                         (j->pending == NULL || j->pending->segment->number >= j->free_to);
         if (any || free_some) {
             job->sync_high_water = free_some;
             if (free_some) {
@@ -278,7 +279,7 @@ static int check_append(struct chassis_journal *j, const struct stream *s,
 {
     uint64_t first = s != NULL ? s->first : 1, last = s != NULL ? s->last : 0;
     uint64_t index = a->records[0].index;
-    if (index == 0 || index > last + 1 || index < first) {
+    if (index == 0 || index > last + 1 || index < first || index + a->n_records > INDEX_VALUE_MAX) {
         return chassis_error_set(err, CHASSIS_OUT_OF_RANGE,
                                  "append to stream %u: index %llu does not follow %llu … %llu",
                                  a->stream, (unsigned long long)index, (unsigned long long)first,
@@ -359,7 +360,8 @@ void chassis_journal_trim(struct chassis_journal *j, uint32_t stream, uint64_t t
 void chassis_journal_reset(struct chassis_journal *j, uint32_t stream, uint64_t next_index,
                            uint64_t last_term)
 {
-    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->reading && next_index != 0);
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->reading && next_index != 0 &&
+                   next_index <= INDEX_VALUE_MAX);
     if (j->closing) {
         return;
     }

@@ -30,7 +30,7 @@ static int replay(struct journal_scan *scan, const struct record_header *h, uint
     struct stream *s = journal_stream_find(j, h->stream);
     bool follows = s == NULL || h->kind == RECORD_RESET || h->index <= s->last + 1;
     if ((h->kind != RECORD_DATA && h->kind != RECORD_RESET) || !follows ||
-        (h->kind == RECORD_DATA && h->index == 0)) {
+        (h->kind == RECORD_DATA && h->index == 0) || h->index > INDEX_VALUE_MAX) {
         char path[JOURNAL_PATH_MAX];
         journal_segment_path(path, scan->directory, segment);
         return chassis_error_set(err, CHASSIS_CORRUPT,

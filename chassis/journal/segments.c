@@ -232,8 +232,9 @@ void journal_prepare(struct chassis_journal *j)
     job->number = seg != NULL ? seg->number : 0;
     job->size = seg != NULL ? seg->size : 0;
     job->file = NULL;
-    /* The reserve is what lets a journal that closes write what it accepted. */
-    job->reserve_bytes = j->closing ? 0 : j->reserve_bytes;
+    /* The reserve is what lets a journal write what it accepted when it closes, and the state of
+     * streams whose segments shall be freed. */
+    job->reserve_bytes = j->closing || j->free_to > j->durable_first ? 0 : j->reserve_bytes;
     job->busy = true;
     chassis_post(j->preparer, &job->task);
 }
@@ -257,12 +258,14 @@ void journal_collect(struct chassis_journal *j)
 {
     uint32_t number = j->free_to;
     while (number < j->tail_segment && journal_segment(j, number)->n_live == 0) {
-        move_empty_streams(j, journal_segment(j, number));
-        number++;
+        struct segment *seg = journal_segment(j, number++);
+        if (!chassis_list_empty(&seg->empty)) {
+            move_empty_streams(j, seg);
+            j->free_after = j->last_sequence;
+        }
     }
     if (number != j->free_to) {
         j->free_to = number;
-        j->free_after = j->last_sequence;
         journal_flush_soon(j);
     }
 }
