@@ -153,8 +153,8 @@ int apply_install_run(struct chassis_consensus *n, const char *path,
         return rc;
     }
     rc = checkpoint_load(n->disk, path, txn, ret_header, err);
-    if (rc == 0 &&
-        memcmp(ret_header->cluster_id, n->identity.cluster_id, sizeof n->identity.cluster_id) != 0) {
+    if (rc == 0 && memcmp(ret_header->cluster_id, n->identity.cluster_id,
+                          sizeof n->identity.cluster_id) != 0) {
         rc = chassis_error_set(err, CHASSIS_CONFIG, "'%s' belongs to another cluster", path);
         checkpoint_header_fini(ret_header);
     }
@@ -344,9 +344,9 @@ void apply_turn(struct chassis_consensus *n)
     tell_leadership(n);
     if (n->ready != NULL && n->leader != 0 && n->started &&
         (n->role == RAFT_LEADER ? n->leading : n->applied >= n->commit && n->commit != 0)) {
-        void (*ready)(void *) = n->ready;
+        chassis_consensus_ready_cb ready = n->ready;
         n->ready = NULL;
-        ready(n->ready_data);
+        ready(0, "", n->ready_data);
     }
 }
 

@@ -90,8 +90,8 @@ void ask_receive(struct chassis_consensus *n, uint64_t peer, const struct frame_
 {
     if (m->type == FRAME_ASK) {
         struct chassis_buf out = {0};
-        struct frame_message reply = {.type = FRAME_ANSWER, .boot = m->boot,
-                                      .sequence = m->sequence};
+        struct frame_message reply = {
+            .type = FRAME_ANSWER, .boot = m->boot, .sequence = m->sequence};
         reply.status = answer(n, peer, m->body, &out);
         reply.body = chassis_buf_view(&out);
         peer_send(n, peer, &reply);
@@ -101,8 +101,7 @@ void ask_receive(struct chassis_consensus *n, uint64_t peer, const struct frame_
     if (m->boot != n->identity.boot) {
         return;
     }
-    chassis_list_foreach_safe(link, &n->asks)
-    {
+    chassis_list_foreach_safe (link, &n->asks) {
         struct chassis_ask *a = ask_of(link);
         if (ask_state(a)->sequence == m->sequence) {
             chassis_buf_append_view(&a->answer, m->body);
@@ -114,8 +113,7 @@ void ask_receive(struct chassis_consensus *n, uint64_t peer, const struct frame_
 
 void ask_peer_reset(struct chassis_consensus *n, uint64_t peer)
 {
-    chassis_list_foreach_safe(link, &n->asks)
-    {
+    chassis_list_foreach_safe (link, &n->asks) {
         if (ask_state(ask_of(link))->peer == peer) {
             finish(ask_of(link), CHASSIS_UNAVAILABLE, "the connection to the leader was lost");
         }
@@ -124,8 +122,7 @@ void ask_peer_reset(struct chassis_consensus *n, uint64_t peer)
 
 void ask_tick(struct chassis_consensus *n, uint64_t now)
 {
-    chassis_list_foreach_safe(link, &n->asks)
-    {
+    chassis_list_foreach_safe (link, &n->asks) {
         if (ask_state(ask_of(link))->deadline_ns <= now) {
             finish(ask_of(link), CHASSIS_UNAVAILABLE, "the leader did not answer in time");
         }
@@ -134,8 +131,7 @@ void ask_tick(struct chassis_consensus *n, uint64_t now)
 
 void ask_fail_all(struct chassis_consensus *n, int status)
 {
-    chassis_list_foreach_safe(link, &n->asks)
-    {
+    chassis_list_foreach_safe (link, &n->asks) {
         finish(ask_of(link), status, chassis_status_text(status));
     }
 }

@@ -107,8 +107,8 @@ static void begin(struct chassis_consensus *n, uint64_t peer, const struct frame
     }
     fetch_drop(n);
     catchup_path(n, path);
-    int rc = n->disk->ops->open(n->disk, path, CHASSIS_DISK_WRITE | CHASSIS_DISK_CREATE,
-                                &n->fetch.file);
+    int rc =
+        n->disk->ops->open(n->disk, path, CHASSIS_DISK_WRITE | CHASSIS_DISK_CREATE, &n->fetch.file);
     rc = rc != 0 ? rc : n->disk->ops->truncate(n->fetch.file, 0);
     if (rc != 0) {
         chassis_log_warn(n->log, "cannot receive a checkpoint", chassis_f_str("path", path),
@@ -132,11 +132,16 @@ static void offered(struct chassis_consensus *n, uint64_t peer, const struct fra
     }
     switch (n->fetch.state) {
     case FETCH_IDLE:
-    case FETCH_PAUSED: begin(n, peer, m); return;
+    case FETCH_PAUSED:
+        begin(n, peer, m);
+        return;
     case FETCH_RUNNING: /* the leader repeats its offer with every heartbeat */
     case FETCH_DONE:
-    case FETCH_VERIFYING: return;
-    case FETCH_COMPLETE: catchup_try_install(n); return;
+    case FETCH_VERIFYING:
+        return;
+    case FETCH_COMPLETE:
+        catchup_try_install(n);
+        return;
     }
 }
 
@@ -153,9 +158,8 @@ static void chunk(struct chassis_consensus *n, uint64_t peer, const struct frame
         return;
     }
     f->size = m->size;
-    int rc = m->body.len != 0
-                 ? n->disk->ops->write(f->file, f->offset, m->body.data, m->body.len)
-                 : 0;
+    int rc =
+        m->body.len != 0 ? n->disk->ops->write(f->file, f->offset, m->body.data, m->body.len) : 0;
     if (rc != 0) {
         chassis_log_warn(n->log, "cannot store a piece of a checkpoint", chassis_f_code(rc));
         fetch_drop(n);
@@ -231,10 +235,17 @@ void catchup_try_install(struct chassis_consensus *n)
 void catchup_receive(struct chassis_consensus *n, uint64_t peer, const struct frame_message *m)
 {
     switch ((unsigned)m->type) {
-    case FRAME_INSTALL: offered(n, peer, m); return;
-    case FRAME_FETCH: send_chunk(n, peer, m); return;
-    case FRAME_CHUNK: chunk(n, peer, m); return;
-    default: return;
+    case FRAME_INSTALL:
+        offered(n, peer, m);
+        return;
+    case FRAME_FETCH:
+        send_chunk(n, peer, m);
+        return;
+    case FRAME_CHUNK:
+        chunk(n, peer, m);
+        return;
+    default:
+        return;
     }
 }
 

@@ -173,7 +173,8 @@ static int write_table(struct writer *w, struct chassis_txn *txn, unsigned table
     if (rc != 0) {
         return chassis_error_code(err, rc, "read table '%s'", txn->store->tables[table]);
     }
-    rc = chassis_cursor_seek(cursor, chassis_view("", 1), &key, &value); /* the least key there is */
+    rc =
+        chassis_cursor_seek(cursor, chassis_view("", 1), &key, &value); /* the least key there is */
     while (rc == 0) {
         chassis_buf_append_byte(&w->block, (uint8_t)table);
         chassis_buf_append_block(&w->block, key);
@@ -228,8 +229,9 @@ int checkpoint_write(struct chassis_disk *disk, const char *directory,
     disk->ops->close(w.file);
     chassis_buf_fini(&w.block);
     if (rc == 0) {
-        rc = CHASSIS_FAULT("consensus.checkpoint.rename") ? -5
-                                                          : disk->ops->rename(disk, temporary, path);
+        rc = CHASSIS_FAULT("consensus.checkpoint.rename")
+                 ? -5
+                 : disk->ops->rename(disk, temporary, path);
         rc = rc != 0 ? rc : disk->ops->dir_sync(disk, directory);
         if (rc != 0) {
             chassis_error_code(err, rc, "rename '%s'", temporary);
@@ -254,10 +256,11 @@ struct reader {
 static int corrupt(const struct reader *r, uint64_t offset, const char *what,
                    struct chassis_error *err)
 {
-    return chassis_error_set(err, CHASSIS_CORRUPT,
-                             "'%s' is damaged at offset %llu: %s; remove this node's data directory "
-                             "to have it rebuilt from its peers, or restore a backup",
-                             r->path, (unsigned long long)offset, what);
+    return chassis_error_set(
+        err, CHASSIS_CORRUPT,
+        "'%s' is damaged at offset %llu: %s; remove this node's data directory "
+        "to have it rebuilt from its peers, or restore a backup",
+        r->path, (unsigned long long)offset, what);
 }
 
 /* The next `len` bytes, into r->data. */

@@ -208,7 +208,8 @@ static void receive_entries(struct chassis_consensus *n, struct raft_message *me
 {
     struct raft_append_entries *a = &message->append_entries;
     unsigned count = to - from;
-    void *batch = count != 0 ? chassis_base_alloc(1) : NULL; /* whoever drops the entries frees it */
+    void *batch =
+        count != 0 ? chassis_base_alloc(1) : NULL; /* whoever drops the entries frees it */
     for (unsigned i = 0; i < count; i++) {
         n->entries[i] = (struct raft_entry){
             .term = in[from + i].term,
@@ -391,7 +392,8 @@ static void scan_log(struct chassis_consensus *n, uint64_t first, struct start_s
     s->next = first;
     while (s->next <= n->last_index) {
         uint64_t before = s->next;
-        int rc = chassis_journal_read(n->journal, NODE_STREAM, s->next, 8 << 20, see_record, s, &err);
+        int rc =
+            chassis_journal_read(n->journal, NODE_STREAM, s->next, 8 << 20, see_record, s, &err);
         if (rc != 0 || s->next == before) {
             node_fatal(n, "cannot read the log", &err);
         }

@@ -79,25 +79,62 @@ static void message_end(struct chassis_buf *frame, size_t begin)
 static void put_field(struct chassis_buf *b, enum frame_field field, const struct frame_message *m)
 {
     switch (field) {
-    case F_TERM: chassis_buf_append_le64(b, m->term); return;
-    case F_INDEX: chassis_buf_append_le64(b, m->index); return;
-    case F_INDEX_TERM: chassis_buf_append_le64(b, m->index_term); return;
-    case F_COMMIT: chassis_buf_append_le64(b, m->commit); return;
-    case F_REJECTED: chassis_buf_append_le64(b, m->rejected); return;
-    case F_SEQUENCE: chassis_buf_append_le64(b, m->sequence); return;
-    case F_BOOT: chassis_buf_append_le64(b, m->boot); return;
-    case F_OFFSET: chassis_buf_append_le64(b, m->offset); return;
-    case F_SIZE: chassis_buf_append_le64(b, m->size); return;
-    case F_STATUS: chassis_buf_append_le32(b, (uint32_t)m->status); return;
-    case F_FEATURES: chassis_buf_append_le32(b, m->features); return;
-    case F_CAPACITY: chassis_buf_append_le32(b, m->capacity); return;
-    case F_VERSION: chassis_buf_append_byte(b, m->version); return;
-    case F_GRANTED: chassis_buf_append_byte(b, m->granted); return;
-    case F_PRE_VOTE: chassis_buf_append_byte(b, m->pre_vote); return;
-    case F_DISRUPT: chassis_buf_append_byte(b, m->disrupt); return;
-    case F_ENTRIES: chassis_buf_append_le32(b, m->n_entries); return;
-    case F_BODY: chassis_buf_append_view(b, m->body); return;
-    case F_END: return;
+    case F_TERM:
+        chassis_buf_append_le64(b, m->term);
+        return;
+    case F_INDEX:
+        chassis_buf_append_le64(b, m->index);
+        return;
+    case F_INDEX_TERM:
+        chassis_buf_append_le64(b, m->index_term);
+        return;
+    case F_COMMIT:
+        chassis_buf_append_le64(b, m->commit);
+        return;
+    case F_REJECTED:
+        chassis_buf_append_le64(b, m->rejected);
+        return;
+    case F_SEQUENCE:
+        chassis_buf_append_le64(b, m->sequence);
+        return;
+    case F_BOOT:
+        chassis_buf_append_le64(b, m->boot);
+        return;
+    case F_OFFSET:
+        chassis_buf_append_le64(b, m->offset);
+        return;
+    case F_SIZE:
+        chassis_buf_append_le64(b, m->size);
+        return;
+    case F_STATUS:
+        chassis_buf_append_le32(b, (uint32_t)m->status);
+        return;
+    case F_FEATURES:
+        chassis_buf_append_le32(b, m->features);
+        return;
+    case F_CAPACITY:
+        chassis_buf_append_le32(b, m->capacity);
+        return;
+    case F_VERSION:
+        chassis_buf_append_byte(b, m->version);
+        return;
+    case F_GRANTED:
+        chassis_buf_append_byte(b, m->granted);
+        return;
+    case F_PRE_VOTE:
+        chassis_buf_append_byte(b, m->pre_vote);
+        return;
+    case F_DISRUPT:
+        chassis_buf_append_byte(b, m->disrupt);
+        return;
+    case F_ENTRIES:
+        chassis_buf_append_le32(b, m->n_entries);
+        return;
+    case F_BODY:
+        chassis_buf_append_view(b, m->body);
+        return;
+    case F_END:
+        return;
     }
 }
 
@@ -137,8 +174,7 @@ void frame_append_end(struct chassis_buf *frame, size_t begin, uint32_t n_entrie
 
 void frame_seal(struct chassis_buf *frame)
 {
-    uint32_t crc =
-        chassis_crc32c(0, frame->data + FRAME_HEADER_LEN, frame->len - FRAME_HEADER_LEN);
+    uint32_t crc = chassis_crc32c(0, frame->data + FRAME_HEADER_LEN, frame->len - FRAME_HEADER_LEN);
     chassis_put_le32(frame->data + 4, crc);
 }
 
@@ -163,25 +199,62 @@ static bool read_bool(struct chassis_reader *r)
 static void get_field(struct chassis_reader *r, enum frame_field field, struct frame_message *m)
 {
     switch (field) {
-    case F_TERM: m->term = chassis_read_le64(r); return;
-    case F_INDEX: m->index = chassis_read_le64(r); return;
-    case F_INDEX_TERM: m->index_term = chassis_read_le64(r); return;
-    case F_COMMIT: m->commit = chassis_read_le64(r); return;
-    case F_REJECTED: m->rejected = chassis_read_le64(r); return;
-    case F_SEQUENCE: m->sequence = chassis_read_le64(r); return;
-    case F_BOOT: m->boot = chassis_read_le64(r); return;
-    case F_OFFSET: m->offset = chassis_read_le64(r); return;
-    case F_SIZE: m->size = chassis_read_le64(r); return;
-    case F_STATUS: m->status = (int32_t)chassis_read_le32(r); return;
-    case F_FEATURES: m->features = read_u16(r); return;
-    case F_CAPACITY: m->capacity = read_u16(r); return;
-    case F_VERSION: m->version = chassis_read_byte(r); return;
-    case F_GRANTED: m->granted = read_bool(r); return;
-    case F_PRE_VOTE: m->pre_vote = read_bool(r); return;
-    case F_DISRUPT: m->disrupt = read_bool(r); return;
-    case F_ENTRIES: m->n_entries = chassis_read_le32(r); return;
-    case F_BODY: m->body = chassis_read_bytes(r, chassis_reader_left(r)); return;
-    case F_END: return;
+    case F_TERM:
+        m->term = chassis_read_le64(r);
+        return;
+    case F_INDEX:
+        m->index = chassis_read_le64(r);
+        return;
+    case F_INDEX_TERM:
+        m->index_term = chassis_read_le64(r);
+        return;
+    case F_COMMIT:
+        m->commit = chassis_read_le64(r);
+        return;
+    case F_REJECTED:
+        m->rejected = chassis_read_le64(r);
+        return;
+    case F_SEQUENCE:
+        m->sequence = chassis_read_le64(r);
+        return;
+    case F_BOOT:
+        m->boot = chassis_read_le64(r);
+        return;
+    case F_OFFSET:
+        m->offset = chassis_read_le64(r);
+        return;
+    case F_SIZE:
+        m->size = chassis_read_le64(r);
+        return;
+    case F_STATUS:
+        m->status = (int32_t)chassis_read_le32(r);
+        return;
+    case F_FEATURES:
+        m->features = read_u16(r);
+        return;
+    case F_CAPACITY:
+        m->capacity = read_u16(r);
+        return;
+    case F_VERSION:
+        m->version = chassis_read_byte(r);
+        return;
+    case F_GRANTED:
+        m->granted = read_bool(r);
+        return;
+    case F_PRE_VOTE:
+        m->pre_vote = read_bool(r);
+        return;
+    case F_DISRUPT:
+        m->disrupt = read_bool(r);
+        return;
+    case F_ENTRIES:
+        m->n_entries = chassis_read_le32(r);
+        return;
+    case F_BODY:
+        m->body = chassis_read_bytes(r, chassis_reader_left(r));
+        return;
+    case F_END:
+        return;
     }
 }
 

@@ -16,7 +16,7 @@ enum {
     FRAME_FORMAT = 1,
     FRAME_HEADER_LEN = 8,
     FRAME_MESSAGE_HEADER_LEN = 5,
-    FRAME_SOFT_MAX = 512 * 1024,      /* a new frame is begun beyond this */
+    FRAME_SOFT_MAX = 512 * 1024,       /* a new frame is begun beyond this */
     FRAME_BYTES_MAX = 8 * 1024 * 1024, /* what a peer may send in one piece */
     FRAME_MESSAGES_MAX = 65535,
     FRAME_ENTRIES_MAX = 8192,
@@ -64,8 +64,8 @@ struct frame_message {
     uint16_t features, capacity; /* APPEND_RESULT, VOTE_RESULT */
     uint8_t version;             /* of the raft message */
     bool granted, pre_vote, disrupt;
-    uint32_t n_entries;          /* APPEND */
-    struct chassis_view body;    /* PROPOSE: envelope; ASK, ANSWER, CHUNK: bytes; INSTALL:
+    uint32_t n_entries;       /* APPEND */
+    struct chassis_view body; /* PROPOSE: envelope; ASK, ANSWER, CHUNK: bytes; INSTALL:
                                     configuration; refusals: text; APPEND: encoded entries */
 };
 

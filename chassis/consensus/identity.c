@@ -31,10 +31,9 @@ int small_file_read(struct chassis_disk *disk, const char *path, const char magi
                                "'%s' has format %u, this program knows up to %u", path,
                                chassis_get_le32(data.data + 8), format);
     } else if (chassis_get_le32(data.data + 12) != data.len - SMALL_FILE_HEADER_LEN) {
-        rc = chassis_error_set(err, CHASSIS_CORRUPT,
-                               "'%s' is damaged at offset 12: length %u, but %zu bytes follow",
-                               path, chassis_get_le32(data.data + 12),
-                               data.len - SMALL_FILE_HEADER_LEN);
+        rc = chassis_error_set(
+            err, CHASSIS_CORRUPT, "'%s' is damaged at offset 12: length %u, but %zu bytes follow",
+            path, chassis_get_le32(data.data + 12), data.len - SMALL_FILE_HEADER_LEN);
     } else {
         payload = chassis_view(data.data + SMALL_FILE_HEADER_LEN, data.len - SMALL_FILE_HEADER_LEN);
         uint32_t crc = chassis_crc32c(chassis_crc32c(0, data.data, 16), payload.data, payload.len);
@@ -74,8 +73,8 @@ static int member_parse(const char *text, struct chassis_consensus_member *ret_m
     const char *colon = at != NULL ? strrchr(at, ':') : NULL;
     size_t name_len = at != NULL ? (size_t)(at - text) : 0;
     if (colon == NULL || name_len == 0 || colon == at + 1 || colon[1] == '\0') {
-        return chassis_error_set(err, CHASSIS_CONFIG, "member '%s' is not of the form name@host:port",
-                                 text);
+        return chassis_error_set(err, CHASSIS_CONFIG,
+                                 "member '%s' is not of the form name@host:port", text);
     }
     if (name_len >= sizeof ret_member->name || strlen(at + 1) >= sizeof ret_member->address) {
         return chassis_error_set(err, CHASSIS_CONFIG,
@@ -203,10 +202,9 @@ static int same_as_first(const struct identity *stored, const struct identity *g
                                "'%.150s': give the first one again ('%s')",
                                (const char *)was.data, (const char *)is.data, path);
     } else if (stored->id != given->id) {
-        rc = chassis_error_set(err, CHASSIS_CONFIG,
-                               "'%s' belongs to node '%s', not to '%s': check the data directory",
-                               path, stored->members[stored->id - 1].name,
-                               given->members[given->id - 1].name);
+        rc = chassis_error_set(
+            err, CHASSIS_CONFIG, "'%s' belongs to node '%s', not to '%s': check the data directory",
+            path, stored->members[stored->id - 1].name, given->members[given->id - 1].name);
     } else if (memcmp(stored->cluster_id, given->cluster_id, sizeof given->cluster_id) != 0) {
         rc = chassis_error_set(err, CHASSIS_CONFIG,
                                "the cluster secret is not the one of the first start ('%s')", path);

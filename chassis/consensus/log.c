@@ -162,8 +162,7 @@ void log_reset(struct chassis_consensus *n, uint64_t index, uint64_t term)
 /* After the writer is gone: whatever was on its way to it is forgotten. */
 void log_fini(struct chassis_consensus *n)
 {
-    chassis_list_foreach_safe(link, &n->appends)
-    {
+    chassis_list_foreach_safe (link, &n->appends) {
         append_free(chassis_list_entry(link, struct log_append, link));
     }
     n->stalled = NULL;

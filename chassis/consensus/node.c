@@ -23,19 +23,21 @@ static void check_space(struct chassis_consensus *n, uint64_t now)
 {
     struct chassis_store_space space;
     uint64_t free_bytes;
-    if (n->space_checked_ns != 0 && now - n->space_checked_ns < SPACE_CHECK_MS * CHASSIS_NS_PER_MS) {
+    if (n->space_checked_ns != 0 &&
+        now - n->space_checked_ns < SPACE_CHECK_MS * CHASSIS_NS_PER_MS) {
         return;
     }
     n->space_checked_ns = now;
     bool was = n->space_low || n->store_low;
-    n->space_low = n->stalled != NULL ||
-                   (n->disk->ops->space(n->disk, n->directory, &free_bytes) == 0 &&
-                    free_bytes < n->o.reserve_bytes);
+    n->space_low =
+        n->stalled != NULL || (n->disk->ops->space(n->disk, n->directory, &free_bytes) == 0 &&
+                               free_bytes < n->o.reserve_bytes);
     n->store_low = n->store->ops->space(n->store, &space) == 0 && space.limit_bytes != 0 &&
                    space.used_bytes > space.limit_bytes - space.limit_bytes / 10;
     if (was != (n->space_low || n->store_low)) {
         chassis_log_warn(n->log, was ? "there is space again" : "nearly out of space",
-                         chassis_f_bool("disk", n->space_low), chassis_f_bool("store", n->store_low));
+                         chassis_f_bool("disk", n->space_low),
+                         chassis_f_bool("store", n->store_low));
     }
 }
 
@@ -188,8 +190,17 @@ static void on_start(struct chassis_task *task)
 {
     struct chassis_consensus *n = chassis_container_of(task, struct chassis_consensus, start_task);
     struct chassis_journal_stream s = chassis_journal_stream(n->journal, NODE_STREAM);
+    struct chassis_error err = {0};
     if (n->closing) {
         node_close_step(n);
+        return;
+    }
+    int rc = node_check_pieces(n, &err);
+    if (rc != 0) {
+        chassis_log_error(n->log, "this node does not start", chassis_f_err(&err));
+        if (n->ready != NULL) {
+            n->ready(rc, err.text, n->ready_data);
+        }
         return;
     }
     n->last_index = n->durable = s.last_index;
@@ -197,9 +208,9 @@ static void on_start(struct chassis_task *task)
     n->applied_term = n->role_apply.term;
     n->apply_next = n->applied + 1;
     uint64_t c = n->checkpoint_index;
-    if (c != 0 && (s.last_index < c || (s.first_index <= c && chassis_journal_term(
-                                                                   n->journal, NODE_STREAM, c) !=
-                                                                   n->checkpoint_term))) {
+    if (c != 0 && (s.last_index < c ||
+                   (s.first_index <= c &&
+                    chassis_journal_term(n->journal, NODE_STREAM, c) != n->checkpoint_term))) {
         log_reset(n, c, n->checkpoint_term);
     }
     if (n->last_index == 0) {
@@ -209,7 +220,8 @@ static void on_start(struct chassis_task *task)
     }
 }
 
-void chassis_consensus_start(struct chassis_consensus *n, void (*ready)(void *data), void *data)
+void chassis_consensus_start(struct chassis_consensus *n, chassis_consensus_ready_cb ready,
+                             void *data)
 {
     n->ready = ready;
     n->ready_data = data;

@@ -77,12 +77,12 @@ static inline struct chassis_proposal *proposal_of(struct chassis_list *link)
 /* A read waiting, here or (peer != 0) on a follower that asked us. */
 struct read_item {
     struct chassis_list link;
-    struct chassis_read *read;       /* NULL for a follower's */
+    struct chassis_read *read; /* NULL for a follower's */
     struct chassis_consensus *node;
-    uint64_t index;                  /* to be applied first; known once the round was confirmed */
+    uint64_t index; /* to be applied first; known once the round was confirmed */
     uint64_t deadline_ns;
-    uint64_t sequence;               /* of a follower's question */
-    uint64_t peer_boot;              /* peer number << 56 | its boot; 0 = local */
+    uint64_t sequence;  /* of a follower's question */
+    uint64_t peer_boot; /* peer number << 56 | its boot; 0 = local */
 };
 _Static_assert(sizeof(struct read_item) <= sizeof(((struct chassis_read *)0)->internal),
                "internal of chassis_read is too small");
@@ -133,7 +133,7 @@ struct log_append {
     struct chassis_consensus *node;
     uint64_t generation;
     uint64_t begun_ns;
-    struct log_append *next; /* of the stalled ones */
+    struct log_append *next;                /* of the stalled ones */
     struct chassis_journal_record *records; /* copies, while stalled */
     struct chassis_buf bytes;
 };
@@ -258,7 +258,7 @@ struct chassis_consensus {
     unsigned n_batches_free;
     bool leading; /* the machine was told that it leads */
     uint64_t leading_term;
-    void (*ready)(void *data);
+    chassis_consensus_ready_cb ready;
     void *ready_data;
     struct {
         struct dedupe *dedupe;
@@ -270,9 +270,9 @@ struct chassis_consensus {
     /* checkpoints */
     uint64_t checkpoint_index, checkpoint_term, checkpoint_conf_index;
     struct chassis_buf checkpoint_conf;
-    uint64_t conf_index; /* of the newest committed configuration */
-    uint64_t checkpoint_retry; /* applied index when one failed */
-    struct snapshot_job *job; /* one at a time: writing or installing */
+    uint64_t conf_index;                      /* of the newest committed configuration */
+    uint64_t checkpoint_retry;                /* applied index when one failed */
+    struct snapshot_job *job;                 /* one at a time: writing or installing */
     struct raft_snapshot_metadata installing; /* index != 0 while the core waits for it */
     struct fetch fetch;
 
@@ -313,6 +313,8 @@ _Noreturn void node_fatal(struct chassis_consensus *n, const char *what,
 /* A waiting close goes on once nothing is under way. */
 void node_close_step(struct chassis_consensus *n);
 
+/* open.c, on the loop: do store, checkpoint and log overlap? */
+int node_check_pieces(struct chassis_consensus *n, struct chassis_error *err);
 void node_init_tasks(struct chassis_consensus *n);
 void node_free(struct chassis_consensus *n);
 /* open.c: write the mark that tells whether the store can be believed at the next start. */

@@ -17,8 +17,8 @@ int node_mark(struct chassis_consensus *n, bool clean, struct chassis_error *err
     snprintf(path, sizeof path, "%s/store.state", n->directory);
     chassis_buf_append_byte(&payload, clean);
     chassis_buf_append_str(&payload, n->boot_id);
-    int rc = small_file_write(n->disk, path, store_magic, STORE_FORMAT, chassis_buf_view(&payload),
-                              err);
+    int rc =
+        small_file_write(n->disk, path, store_magic, STORE_FORMAT, chassis_buf_view(&payload), err);
     chassis_buf_fini(&payload);
     return rc;
 }
@@ -36,9 +36,9 @@ static int store_believable(struct chassis_consensus *n, bool *ret_yes, struct c
         return 0;
     }
     if (rc == 0) {
-        bool same = payload.len > 1 &&
-                    chassis_view_eq(chassis_view(payload.data + 1, payload.len - 1),
-                                    chassis_view_str(n->boot_id));
+        bool same =
+            payload.len > 1 && chassis_view_eq(chassis_view(payload.data + 1, payload.len - 1),
+                                               chassis_view_str(n->boot_id));
         *ret_yes = payload.len > 1 && (payload.data[0] == 1 || same);
     }
     chassis_buf_fini(&payload);
@@ -147,7 +147,7 @@ static int load_checkpoint(struct chassis_consensus *n, struct chassis_error *er
 }
 
 /* Store, checkpoint and log must overlap; what is missing can only be had from the peers. */
-static int check_pieces(struct chassis_consensus *n, struct chassis_error *err)
+int node_check_pieces(struct chassis_consensus *n, struct chassis_error *err)
 {
     struct chassis_journal_stream s = chassis_journal_stream(n->journal, NODE_STREAM);
     uint64_t c = n->checkpoint_index, applied = n->role_apply.applied;
@@ -159,11 +159,11 @@ static int check_pieces(struct chassis_consensus *n, struct chassis_error *err)
                                  n->directory, (unsigned long long)n->raft.current_term);
     }
     if (any && s.first_index > c + 1) {
-        return chassis_error_set(err, CHASSIS_CORRUPT,
-                                 "the log in '%s/journal' begins at %llu, but the newest checkpoint "
-                                 "is at %llu: a checkpoint is missing",
-                                 n->directory, (unsigned long long)s.first_index,
-                                 (unsigned long long)c);
+        return chassis_error_set(
+            err, CHASSIS_CORRUPT,
+            "the log in '%s/journal' begins at %llu, but the newest checkpoint "
+            "is at %llu: a checkpoint is missing",
+            n->directory, (unsigned long long)s.first_index, (unsigned long long)c);
     }
     if (applied > s.last_index && applied > c) {
         return chassis_error_set(err, CHASSIS_CORRUPT,
@@ -201,9 +201,7 @@ static int open_pieces(struct chassis_consensus *n, struct chassis_error *err)
     if (rc == 0 && n->role_apply.applied < n->checkpoint_index) {
         rc = load_checkpoint(n, err);
     }
-    rc = rc != 0 ? rc : chassis_journal_open(&jo, &n->journal, err);
-    rc = rc != 0 ? rc : check_pieces(n, err);
-    return rc;
+    return rc != 0 ? rc : chassis_journal_open(&jo, &n->journal, err);
 }
 
 static void open_metrics(struct chassis_consensus *n)
@@ -213,26 +211,27 @@ static void open_metrics(struct chassis_consensus *n)
     m->term = chassis_gauge("chassis_consensus_term", "Current Raft term.", NULL, 0);
     m->role = chassis_gauge("chassis_consensus_role",
                             "0 starting, 1 follower, 2 candidate, 3 leader.", NULL, 0);
-    m->commit = chassis_gauge("chassis_consensus_commit_index", "Highest committed log index.",
-                              NULL, 0);
-    m->applied = chassis_gauge("chassis_consensus_applied_index", "Highest applied log index.",
-                               NULL, 0);
+    m->commit =
+        chassis_gauge("chassis_consensus_commit_index", "Highest committed log index.", NULL, 0);
+    m->applied =
+        chassis_gauge("chassis_consensus_applied_index", "Highest applied log index.", NULL, 0);
     m->outstanding = chassis_gauge("chassis_consensus_outstanding_proposals",
                                    "Commands accepted and not yet answered.", NULL, 0);
     m->elections = chassis_counter("chassis_consensus_elections_total",
                                    "Times this node became a candidate.", NULL, 0);
     m->dropped = chassis_counter("chassis_consensus_dropped_messages_total",
                                  "Messages not sent because a peer was down or slow.", NULL, 0);
-    m->checkpoints = chassis_counter("chassis_consensus_checkpoints_total",
-                                     "Checkpoints written.", NULL, 0);
+    m->checkpoints =
+        chassis_counter("chassis_consensus_checkpoints_total", "Checkpoints written.", NULL, 0);
     m->installs = chassis_counter("chassis_consensus_installs_total",
                                   "Checkpoints of other nodes installed.", NULL, 0);
     m->resubmitted = chassis_counter("chassis_consensus_resubmitted_total",
                                      "Commands sent again after a change of leader.", NULL, 0);
     m->duplicates = chassis_counter("chassis_consensus_duplicates_total",
                                     "Commands answered from the table of request ids.", NULL, 0);
-    m->proposal = chassis_histogram("chassis_consensus_proposal_seconds",
-                                    "From acceptance of a command to its answer.", NULL, 0, NULL, 0);
+    m->proposal =
+        chassis_histogram("chassis_consensus_proposal_seconds",
+                          "From acceptance of a command to its answer.", NULL, 0, NULL, 0);
     m->batch = chassis_histogram("chassis_consensus_batch_entries", "Commands per submission.",
                                  batches, sizeof batches / sizeof batches[0], NULL, 0);
     m->sync = chassis_histogram("chassis_consensus_persist_seconds",

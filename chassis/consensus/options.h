@@ -69,12 +69,15 @@ struct chassis_consensus_options {
 };
 
 /* Read identity, term and vote, checkpoint, store and journal; refuse what is damaged, naming file
- * and offset. Nothing runs yet. */
+ * and offset. Nothing runs yet (whether the pieces fit is seen at start, on the loop). */
 int chassis_consensus_open(const struct chassis_consensus_options *options,
                            struct chassis_consensus **ret_node, struct chassis_error *err);
-/* Begin to take part. `ready` (may be NULL) runs once on the loop role when a leader is known and
- * what was committed before has been applied here. */
-void chassis_consensus_start(struct chassis_consensus *node, void (*ready)(void *data), void *data);
+/* Begin to take part. `ready` (may be NULL) runs once on the loop role: with 0 when a leader is known
+ * and what was committed before has been applied here; with an error and its text if log, checkpoint
+ * and store do not fit one another: the node then does nothing until it is closed. */
+typedef void (*chassis_consensus_ready_cb)(int status, const char *text, void *data);
+void chassis_consensus_start(struct chassis_consensus *node, chassis_consensus_ready_cb ready,
+                             void *data);
 /* Hand over leadership if it is ours, end what is outstanding, write the clean-shutdown marks, free.
  * `closed` runs on the loop role. Call from any role, once. */
 void chassis_consensus_close(struct chassis_consensus *node, void (*closed)(void *data),

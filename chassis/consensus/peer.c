@@ -190,8 +190,12 @@ void peer_send_raft(struct chassis_consensus *n, const struct raft_message *m)
 {
     struct frame_message out = {0};
     switch (m->type) {
-    case RAFT_APPEND_ENTRIES: send_append(n, m); return;
-    case RAFT_INSTALL_SNAPSHOT: send_install(n, m); return;
+    case RAFT_APPEND_ENTRIES:
+        send_append(n, m);
+        return;
+    case RAFT_INSTALL_SNAPSHOT:
+        send_install(n, m);
+        return;
     case RAFT_APPEND_ENTRIES_RESULT: {
         const struct raft_append_entries_result *r = &m->append_entries_result;
         out = (struct frame_message){.type = FRAME_APPEND_RESULT,
@@ -320,19 +324,30 @@ static int on_message(const struct frame_message *m, void *data)
     case FRAME_APPEND_RESULT:
     case FRAME_VOTE:
     case FRAME_VOTE_RESULT:
-    case FRAME_TIMEOUT_NOW: core_receive(in->n, in->peer, m); return 0;
+    case FRAME_TIMEOUT_NOW:
+        core_receive(in->n, in->peer, m);
+        return 0;
     case FRAME_PROPOSE:
-    case FRAME_PROPOSE_REFUSED: propose_receive(in->n, in->peer, m); return 0;
+    case FRAME_PROPOSE_REFUSED:
+        propose_receive(in->n, in->peer, m);
+        return 0;
     case FRAME_READ_PING:
     case FRAME_READ_PONG:
     case FRAME_READ_ASK:
-    case FRAME_READ_ANSWER: read_receive(in->n, in->peer, m); return 0;
+    case FRAME_READ_ANSWER:
+        read_receive(in->n, in->peer, m);
+        return 0;
     case FRAME_ASK:
-    case FRAME_ANSWER: ask_receive(in->n, in->peer, m); return 0;
+    case FRAME_ANSWER:
+        ask_receive(in->n, in->peer, m);
+        return 0;
     case FRAME_INSTALL:
     case FRAME_FETCH:
-    case FRAME_CHUNK: catchup_receive(in->n, in->peer, m); return 0;
-    case FRAME_TYPE_END: break;
+    case FRAME_CHUNK:
+        catchup_receive(in->n, in->peer, m);
+        return 0;
+    case FRAME_TYPE_END:
+        break;
     }
     return 0;
 }

@@ -23,8 +23,7 @@ void propose_init(struct chassis_consensus *n)
 
 void propose_fini(struct chassis_consensus *n)
 {
-    chassis_list_foreach_safe(link, &n->foreign)
-    {
+    chassis_list_foreach_safe (link, &n->foreign) {
         struct foreign *f = chassis_list_entry(link, struct foreign, link);
         chassis_buf_fini(&f->envelope);
         free(f);
@@ -108,12 +107,10 @@ static void fail(struct chassis_consensus *n, struct chassis_proposal *p, int st
 
 void propose_fail_all(struct chassis_consensus *n, int status)
 {
-    chassis_list_foreach_safe(link, &n->queue)
-    {
+    chassis_list_foreach_safe (link, &n->queue) {
         fail(n, proposal_of(link), status, chassis_status_text(status));
     }
-    chassis_list_foreach_safe(link, &n->sent)
-    {
+    chassis_list_foreach_safe (link, &n->sent) {
         fail(n, proposal_of(link), status, chassis_status_text(status));
     }
 }
@@ -223,8 +220,7 @@ static bool submit(struct chassis_consensus *n)
     unsigned count = 0, own = 0;
     int64_t time_ns = leader_time(n);
     offsets[0] = none;
-    chassis_list_foreach(link, &n->foreign)
-    {
+    chassis_list_foreach (link, &n->foreign) {
         struct foreign *f = chassis_list_entry(link, struct foreign, link);
         if (count == NODE_SUBMIT_ENTRIES || bytes.len >= NODE_SUBMIT_BYTES) {
             break;
@@ -233,8 +229,7 @@ static bool submit(struct chassis_consensus *n)
         chassis_buf_append_view(&bytes, chassis_buf_view(&f->envelope));
     }
     unsigned n_foreign = count;
-    chassis_list_foreach(link, &n->queue)
-    {
+    chassis_list_foreach (link, &n->queue) {
         if (count == NODE_SUBMIT_ENTRIES || bytes.len >= NODE_SUBMIT_BYTES) {
             break;
         }
@@ -429,8 +424,7 @@ void propose_receive(struct chassis_consensus *n, uint64_t peer, const struct fr
 
 static void expire(struct chassis_consensus *n, struct chassis_list *list, uint64_t now)
 {
-    chassis_list_foreach_safe(link, list)
-    {
+    chassis_list_foreach_safe (link, list) {
         struct chassis_proposal *p = proposal_of(link);
         if (proposal_state(p)->deadline_ns <= now) {
             fail(n, p, CHASSIS_NO_QUORUM,

@@ -171,9 +171,8 @@ static void follower_turn(struct chassis_consensus *n)
         node_now(n) < n->forward_after_ns) {
         return;
     }
-    struct frame_message m = {.type = FRAME_READ_ASK,
-                              .boot = n->identity.boot,
-                              .sequence = ++n->ask_sequence};
+    struct frame_message m = {
+        .type = FRAME_READ_ASK, .boot = n->identity.boot, .sequence = ++n->ask_sequence};
     if (peer_send(n, n->leader, &m)) {
         n->asking = true;
         n->asked_ns = node_now(n);
@@ -214,8 +213,7 @@ void read_leader_changed(struct chassis_consensus *n)
     /* No round survives: its reads are asked for anew; other nodes ask the new leader. */
     n->asking = false;
     move_all(&n->reads_round, &n->reads_waiting);
-    chassis_list_foreach_safe(link, &n->reads_waiting)
-    {
+    chassis_list_foreach_safe (link, &n->reads_waiting) {
         if (item_of(link)->read == NULL) {
             finish(n, item_of(link), CHASSIS_NOT_LEADER, "");
         }
@@ -232,17 +230,23 @@ void read_receive(struct chassis_consensus *n, uint64_t peer, const struct frame
             peer_send(n, peer, &out);
         }
         return;
-    case FRAME_READ_PONG: pong(n, peer, m); return;
-    case FRAME_READ_ASK: remote_ask(n, peer, m); return;
-    case FRAME_READ_ANSWER: answered(n, m); return;
-    default: return;
+    case FRAME_READ_PONG:
+        pong(n, peer, m);
+        return;
+    case FRAME_READ_ASK:
+        remote_ask(n, peer, m);
+        return;
+    case FRAME_READ_ANSWER:
+        answered(n, m);
+        return;
+    default:
+        return;
     }
 }
 
 void read_applied(struct chassis_consensus *n)
 {
-    chassis_list_foreach_safe(link, &n->reads_apply)
-    {
+    chassis_list_foreach_safe (link, &n->reads_apply) {
         if (item_of(link)->index <= n->applied) {
             finish(n, item_of(link), 0, "");
         }
@@ -251,8 +255,7 @@ void read_applied(struct chassis_consensus *n)
 
 static void expire(struct chassis_consensus *n, struct chassis_list *list, uint64_t now)
 {
-    chassis_list_foreach_safe(link, list)
-    {
+    chassis_list_foreach_safe (link, list) {
         if (item_of(link)->deadline_ns <= now) {
             finish(n, item_of(link), CHASSIS_NO_QUORUM,
                    "a majority of the nodes did not confirm the leader within the timeout");
@@ -277,8 +280,7 @@ void read_tick(struct chassis_consensus *n, uint64_t now)
 
 static void fail_list(struct chassis_consensus *n, struct chassis_list *list, int status)
 {
-    chassis_list_foreach_safe(link, list)
-    {
+    chassis_list_foreach_safe (link, list) {
         finish(n, item_of(link), status, chassis_status_text(status));
     }
 }
@@ -292,8 +294,7 @@ void read_fail_all(struct chassis_consensus *n, int status)
 
 static void free_list(struct chassis_list *list)
 {
-    chassis_list_foreach_safe(link, list)
-    {
+    chassis_list_foreach_safe (link, list) {
         if (item_of(link)->read == NULL) {
             free(item_of(link));
         }

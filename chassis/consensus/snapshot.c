@@ -149,8 +149,8 @@ int snapshot_begin(struct chassis_consensus *n, void (*done)(int, uint64_t, void
 
 void snapshot_turn(struct chassis_consensus *n)
 {
-    uint64_t since = n->checkpoint_retry > n->checkpoint_index ? n->checkpoint_retry
-                                                               : n->checkpoint_index;
+    uint64_t since =
+        n->checkpoint_retry > n->checkpoint_index ? n->checkpoint_retry : n->checkpoint_index;
     if (!n->closing && n->job == NULL && n->applied > since &&
         (n->applied - since >= n->o.checkpoint_entries || n->log_bytes >= n->o.checkpoint_bytes)) {
         (void)snapshot_begin(n, NULL, NULL);
@@ -253,8 +253,8 @@ static void on_verified(struct chassis_task *task)
     if (job->status != 0) {
         chassis_log_warn(n->log, "a fetched checkpoint was dropped", chassis_f_err(&job->err));
     }
-    catchup_verified(n, job->status == 0 && job->header.index == n->fetch.index ? &job->header
-                                                                              : NULL);
+    catchup_verified(n,
+                     job->status == 0 && job->header.index == n->fetch.index ? &job->header : NULL);
     job_end(n);
 }
 

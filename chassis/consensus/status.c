@@ -12,10 +12,14 @@ static enum chassis_consensus_role role_of(const struct chassis_consensus *n)
         return CHASSIS_ROLE_STARTING;
     }
     switch (n->role) {
-    case RAFT_FOLLOWER: return CHASSIS_ROLE_FOLLOWER;
-    case RAFT_CANDIDATE: return CHASSIS_ROLE_CANDIDATE;
-    case RAFT_LEADER: return CHASSIS_ROLE_LEADER;
-    case RAFT_UNAVAILABLE: break;
+    case RAFT_FOLLOWER:
+        return CHASSIS_ROLE_FOLLOWER;
+    case RAFT_CANDIDATE:
+        return CHASSIS_ROLE_CANDIDATE;
+    case RAFT_LEADER:
+        return CHASSIS_ROLE_LEADER;
+    case RAFT_UNAVAILABLE:
+        break;
     }
     return CHASSIS_ROLE_STARTING;
 }
@@ -161,8 +165,7 @@ void transfer_fail_all(struct chassis_consensus *n, int status, const char *text
 
 void transfer_fini(struct chassis_consensus *n)
 {
-    chassis_list_foreach_safe(link, &n->transfers)
-    {
+    chassis_list_foreach_safe (link, &n->transfers) {
         free(chassis_list_entry(link, struct transfer, link));
     }
 }
