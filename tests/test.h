@@ -5,6 +5,7 @@
 #ifndef DRAFT_TESTS_TEST_H
 #define DRAFT_TESTS_TEST_H
 
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -33,6 +34,15 @@ static inline void test_rmtree(const char *dir)
     snprintf(command, sizeof command, "rm -rf -- '%s'", dir);
     assert_int_equal(system(command), 0);
 }
+
+/* Wait until the condition holds, looking every millisecond; fails after 30 s. */
+#define test_wait_until(condition)                                                                 \
+    do {                                                                                           \
+        for (int test_wait_ = 0; !(condition) && test_wait_ < 30000; test_wait_++) {               \
+            poll(NULL, 0, 1);                                                                      \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
+    } while (0)
 
 /* Run `body` once per fault point passage under `prefix`, failing passage 1, 2, 3 … until it passes
  * without a fault; `body` must leave nothing behind in either case. Returns how many faults fired.
