@@ -96,6 +96,9 @@ static void prepare_run(struct chassis_task *task)
         journal_segment_path(path, j->directory, n);
         j->disk->ops->unlink(j->disk, path); /* left over, it is skipped and removed at open */
     }
+    if (job->unlink_from != job->unlink_to) {
+        j->disk->ops->dir_sync(j->disk, j->directory); /* only now is the space free for sure */
+    }
     job->rc = j->disk->ops->space(j->disk, j->directory, &job->free_bytes);
     if (job->rc == 0 && job->size != 0) {
         job->rc =
