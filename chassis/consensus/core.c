@@ -441,6 +441,7 @@ void core_start(struct chassis_consensus *n)
     }
     free(scan.entries);
     n->started = true;
+    n->role = raft_state(&n->raft); /* a follower begins as one: nothing has flagged a change */
     n->commit = raft_commit_index(&n->raft);
 }
 
