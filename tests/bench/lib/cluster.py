@@ -19,7 +19,7 @@ class Blueprint:
         with open(os.open(secret, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as f:
             f.write(os.urandom(32).hex())
         self.argv = [[f"{bench.BIN}/blueprint", f"--raft.node-id={name}",
-                      f"--raft.members={members}", f"--raft.cluster_secret_file={secret}",
+                      f"--raft.members={members}", f"--raft.secret_file={secret}",
                       f"--service.network.bind_port={port}", "--service.network.http_port=0",
                       f"--service.network.port_file={self.directory}/{name}.ports",
                       f"--service.data_directory={self.directory}/{name}",
