@@ -7,6 +7,7 @@
 #include "os/os.h"
 #include "proto/message.h"
 #include "rpc/client_impl.h"
+#include "rpc/transport.h"
 
 struct unary {
     struct rpc_client_op op;
@@ -106,15 +107,13 @@ static void finish(struct unary *u, int code, const char *text)
 static void on_fail(struct rpc_tag *tag, bool ok)
 {
     struct unary *u = chassis_container_of(tag, struct unary, tag);
-    rpc_op_take(&u->op);
     finish(u, u->error.code, u->error.text);
 }
 
 /* From the caller's thread: the callback must not run inside the call. */
 static void fail_later(struct unary *u)
 {
-    u->tag.run = on_fail;
-    rpc_op_give(&u->op);
+    rpc_tag_set(&u->tag, on_fail);
     rpc_client_after(&u->tag, 0);
 }
 
@@ -123,14 +122,12 @@ static void fail_later(struct unary *u)
 static void on_wait(struct rpc_tag *tag, bool ok)
 {
     struct unary *u = chassis_container_of(tag, struct unary, tag);
-    rpc_op_take(&u->op);
     attempt(u);
 }
 
 static void attempt_after(struct unary *u, uint64_t delay_ns)
 {
-    u->tag.run = on_wait;
-    rpc_op_give(&u->op);
+    rpc_tag_set(&u->tag, on_wait);
     rpc_client_after(&u->tag, delay_ns);
 }
 
@@ -180,9 +177,10 @@ static bool retry(struct unary *u, int code, bool never_sent, uint64_t *ret_dela
 static void on_attempt(struct rpc_tag *tag, bool ok)
 {
     struct unary *u = chassis_container_of(tag, struct unary, tag);
-    rpc_op_take(&u->op);
     int code = u->status == GRPC_STATUS_OK ? 0 : chassis_status_from_grpc((int)u->status);
-    bool never_sent = code == CHASSIS_UNAVAILABLE && rpc_client_never_sent(u->op.call);
+    bool never_sent = code == CHASSIS_UNAVAILABLE &&
+                      (rpc_client_never_sent(u->op.call) ||
+                       rpc_metadata_view(&u->trailing, CHASSIS_NOT_RUN_TRAILER).data != NULL);
     uint64_t delay_ns;
     u->avoid = u->endpoint;
     u->reply.endpoint = chassis_arena_strdup(&u->arena, u->endpoint->address);
@@ -225,8 +223,7 @@ static void attempt_batch(struct unary *u, grpc_call *call)
     ops[5].data.recv_status_on_client.trailing_metadata = &u->trailing;
     ops[5].data.recv_status_on_client.status = &u->status;
     ops[5].data.recv_status_on_client.status_details = &u->details;
-    u->tag.run = on_attempt;
-    rpc_op_give(&u->op);
+    rpc_tag_set(&u->tag, on_attempt);
     grpc_call_error rc = grpc_call_start_batch(call, ops, 6, &u->tag, NULL);
     if (rc != GRPC_CALL_OK) {
         CHASSIS_PANIC("gRPC refused a call: %s", grpc_call_error_to_string(rc));

@@ -62,19 +62,7 @@ struct rpc_client_op {
     struct chassis_client *client;
     grpc_call *call; /* NULL while none is under way */
     bool cancelled;
-    /* Hand-over inside gRPC is invisible to a race checker: written (release) before a batch is
-     * started, read (acquire) when its tag runs. */
-    atomic_uint owner;
 };
-
-static inline void rpc_op_give(struct rpc_client_op *op)
-{
-    atomic_fetch_add_explicit(&op->owner, 1, memory_order_release);
-}
-static inline void rpc_op_take(struct rpc_client_op *op)
-{
-    (void)atomic_load_explicit(&op->owner, memory_order_acquire);
-}
 
 /* The headers every call carries, then the caller's own. */
 struct rpc_headers {

@@ -52,6 +52,7 @@ struct chassis_client_stream {
 };
 
 static void read_start(struct chassis_client_stream *s);
+static void on_sent(struct rpc_tag *tag, bool ok);
 
 static const char *reply_trailer(const struct chassis_reply *reply, const char *key)
 {
@@ -223,7 +224,6 @@ static void on_read(struct rpc_tag *tag, bool ok)
 {
     struct chassis_client_stream *s =
         chassis_container_of(tag, struct chassis_client_stream, read_tag);
-    rpc_op_take(&s->op);
     pthread_mutex_lock(&s->lock);
     s->reading = false;
     s->message = s->incoming;
@@ -246,7 +246,7 @@ static void read_start(struct chassis_client_stream *s)
     memset(&op, 0, sizeof op);
     op.op = GRPC_OP_RECV_MESSAGE;
     op.data.recv_message.recv_message = &s->incoming;
-    rpc_op_give(&s->op);
+    rpc_tag_set(&s->read_tag, on_read);
     grpc_call_error rc = grpc_call_start_batch(s->call, &op, 1, &s->read_tag, NULL);
     CHASSIS_ASSERT(rc == GRPC_CALL_OK);
 }
@@ -255,7 +255,6 @@ static void on_status(struct rpc_tag *tag, bool ok)
 {
     struct chassis_client_stream *s =
         chassis_container_of(tag, struct chassis_client_stream, status_tag);
-    rpc_op_take(&s->op);
     pthread_mutex_lock(&s->lock);
     s->status_done = true;
     s->broken = true;
@@ -291,7 +290,7 @@ static void send_next(struct chassis_client_stream *s)
     }
     s->sending = true;
     grpc_call *call = s->call;
-    rpc_op_give(&s->op);
+    rpc_tag_set(&s->send_tag, on_sent);
     pthread_mutex_unlock(&s->lock);
     grpc_call_error rc = grpc_call_start_batch(call, ops, n, &s->send_tag, NULL);
     CHASSIS_ASSERT(rc == GRPC_CALL_OK);
@@ -301,7 +300,6 @@ static void on_sent(struct rpc_tag *tag, bool ok)
 {
     struct chassis_client_stream *s =
         chassis_container_of(tag, struct chassis_client_stream, send_tag);
-    rpc_op_take(&s->op);
     pthread_mutex_lock(&s->lock);
     grpc_byte_buffer_destroy(s->outgoing);
     s->outgoing = NULL;
@@ -404,7 +402,9 @@ static void stream_start(struct chassis_client_stream *s)
     op.data.recv_status_on_client.status_details = &s->details;
     s->sending = true; /* the headers */
     s->reading = true; /* nothing closes before both first batches are started */
-    rpc_op_give(&s->op);
+    rpc_tag_set(&s->send_tag, on_sent);
+    rpc_tag_set(&s->read_tag, on_read);
+    rpc_tag_set(&s->status_tag, on_status);
     grpc_call_error rc = grpc_call_start_batch(s->call, &op, 1, &s->status_tag, NULL);
     CHASSIS_ASSERT(rc == GRPC_CALL_OK);
     memset(&op, 0, sizeof op);
@@ -457,9 +457,6 @@ static int stream_open(struct chassis_client *client, const struct chassis_metho
     s->handlers = &s->handlers_copy;
     s->data = data;
     s->last = &s->first;
-    s->send_tag.run = on_sent;
-    s->read_tag.run = on_read;
-    s->status_tag.run = on_status;
     s->details = grpc_empty_slice();
     pthread_mutex_init(&s->lock, NULL);
     grpc_metadata_array_init(&s->initial);

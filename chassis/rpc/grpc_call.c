@@ -471,9 +471,9 @@ static struct rpc_grpc_call *call_take(struct rpc_slot *slot, grpc_call *call)
     struct rpc_grpc_call *g = call_get(slot->listener->owner);
     g->listener = slot->listener;
     g->call = call;
-    g->send_tag.run = on_sent;
-    g->read_tag.run = on_read;
-    g->close_tag.run = on_close;
+    rpc_tag_set(&g->send_tag, on_sent);
+    rpc_tag_set(&g->read_tag, on_read);
+    rpc_tag_set(&g->close_tag, on_close);
     grpc_metadata_array spare = g->metadata; /* keeps its room for the next call of the slot */
     g->metadata = slot->metadata;
     slot->metadata = spare;

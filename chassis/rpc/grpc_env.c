@@ -23,15 +23,18 @@ static void log_from_grpc(gpr_log_func_args *args)
                    chassis_f_str("file", args->file), chassis_f_i64("line", args->line));
 }
 
-static void log_once(void)
+/* Names are resolved by the system (getaddrinfo on a helper thread), as everything else on the
+ * machine does it; c-ares costs memory and leaks some. A choice made in the environment stands. */
+static void set_up_once(void)
 {
+    setenv("GRPC_DNS_RESOLVER", "native", 0);
     gpr_set_log_function(log_from_grpc);
 }
 
 void rpc_grpc_ref(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, log_once);
+    pthread_once(&once, set_up_once);
     grpc_init();
 }
 
@@ -52,7 +55,8 @@ static void *queue_main(void *arg)
             return NULL;
         }
         struct rpc_tag *tag = ev.tag;
-        tag->run(tag, ev.success != 0);
+        rpc_tag_fn run = atomic_load_explicit(&tag->run, memory_order_acquire);
+        run(tag, ev.success != 0);
     }
 }
 

@@ -10,13 +10,24 @@
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <chassis/buf.h>
 
+struct rpc_tag;
+typedef void (*rpc_tag_fn)(struct rpc_tag *tag, bool ok);
+
+/* A hand-over inside gRPC is invisible to a race checker: `run` is stored (release) just before a
+ * batch is started and loaded (acquire) by the queue's thread, which makes it visible. */
 struct rpc_tag {
-    void (*run)(struct rpc_tag *tag, bool ok);
+    _Atomic(rpc_tag_fn) run;
 };
+
+static inline void rpc_tag_set(struct rpc_tag *tag, rpc_tag_fn run)
+{
+    atomic_store_explicit(&tag->run, run, memory_order_release);
+}
 
 struct rpc_queue {
     grpc_completion_queue *cq;

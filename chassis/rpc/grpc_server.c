@@ -58,7 +58,7 @@ static struct rpc_slot *slot_new(struct rpc_listener *listener, struct rpc_queue
                                  const struct chassis_server_method *method, void *registered)
 {
     struct rpc_slot *slot = chassis_base_zalloc(sizeof *slot);
-    slot->tag.run = on_slot;
+    rpc_tag_set(&slot->tag, on_slot);
     slot->listener = listener;
     slot->queue = queue;
     slot->method = method;
@@ -277,7 +277,7 @@ int rpc_grpc_start(struct chassis_server *server, struct chassis_error *err)
     for (unsigned i = 0; i < server->options.n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[grpc->n_listeners++];
         l->owner = grpc;
-        l->shutdown_tag.run = on_shutdown;
+        rpc_tag_set(&l->shutdown_tag, on_shutdown);
         int rc = listener_open(l, &server->listeners[i], err);
         if (rc != 0) {
             rpc_grpc_drain(grpc, 0);

@@ -131,6 +131,7 @@ static int limits_begin(struct chassis_call *call, struct chassis_error *err)
 {
     struct chassis_server *server = call->server;
     if (atomic_load_explicit(&server->refusing, memory_order_relaxed)) {
+        rpc_pairs_set(call, &call->trailers, CHASSIS_NOT_RUN_TRAILER, chassis_view_str("1"));
         return chassis_error_set(err, CHASSIS_SHUTTING_DOWN,
                                  "this server is shutting down: call another one");
     }

@@ -1,8 +1,10 @@
 #include "rpc/server.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -53,7 +55,11 @@ int chassis_server_new(const struct chassis_server_options *options,
         chassis_counter("draft_rpc_server_refused_total",
                         "Calls refused because a limit of the server was reached.", NULL, 0);
     pthread_mutex_init(&server->pool_lock, NULL);
-    pthread_cond_init(&server->idle, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->idle, &attr);
+    pthread_condattr_destroy(&attr);
     server->health = rpc_health_new(server);
     int rc = chassis_server_add(server, rpc_health_service(server->health), err);
     rc = rc != 0 ? rc : chassis_server_add(server, rpc_reflection_service(server, false), err);
@@ -236,6 +242,21 @@ void chassis_server_refuse(struct chassis_server *server)
     atomic_store(&server->refusing, true);
 }
 
+static void wait_idle(struct chassis_server *server, uint64_t grace_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + grace_ms % 1000 * CHASSIS_NS_PER_MS;
+    until.tv_sec += (time_t)(grace_ms / 1000 + ns / CHASSIS_NS_PER_S);
+    until.tv_nsec = (long)(ns % CHASSIS_NS_PER_S);
+    int rc = 0;
+    pthread_mutex_lock(&server->pool_lock);
+    while (atomic_load(&server->objects) != 0 && rc != ETIMEDOUT) {
+        rc = pthread_cond_timedwait(&server->idle, &server->pool_lock, &until);
+    }
+    pthread_mutex_unlock(&server->pool_lock);
+}
+
 void chassis_server_drain(struct chassis_server *server, uint64_t grace_ms)
 {
     if (server->drained) {
@@ -245,8 +266,11 @@ void chassis_server_drain(struct chassis_server *server, uint64_t grace_ms)
     chassis_server_set_serving(server, "", false);
     rpc_health_set(server->health, NULL, false); /* ends the watchers */
     chassis_server_refuse(server);
+    /* While calls finish, new ones are answered UNAVAILABLE by the interceptor: a gRPC server that
+     * is shutting down would break them off as CANCELLED. */
+    wait_idle(server, grace_ms);
     if (server->grpc != NULL) {
-        rpc_grpc_drain(server->grpc, grace_ms);
+        rpc_grpc_drain(server->grpc, 0);
     }
     pthread_mutex_lock(&server->pool_lock);
     while (atomic_load(&server->objects) != 0) {

@@ -35,6 +35,9 @@
 
 #include <chassis/call.h>
 
+/* Trailer of a call that was refused before anything ran: it may be sent again, idempotent or not. */
+#define CHASSIS_NOT_RUN_TRAILER "draft-not-run"
+
 struct chassis_server;
 struct chassis_server_method; /* a method as registered; see rpc/server.h */
 
