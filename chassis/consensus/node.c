@@ -240,6 +240,7 @@ void node_init_tasks(struct chassis_consensus *n)
     chassis_list_init(&n->reads_apply);
     chassis_list_init(&n->asks);
     chassis_list_init(&n->transfers);
+    chassis_list_init(&n->posted);
     propose_init(n);
 }
 

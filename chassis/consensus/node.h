@@ -288,6 +288,7 @@ struct chassis_consensus {
     atomic_uint agreed_version; /* any thread */
 
     struct chassis_list transfers;
+    struct chassis_list posted; /* under status_lock: transfers on their way to the loop */
 
     /* what others see */
     pthread_mutex_t status_lock;

@@ -109,7 +109,9 @@ static void transfer_begin(struct chassis_task *task)
     struct transfer *t = chassis_container_of(task, struct transfer, task);
     struct chassis_consensus *n = t->n;
     struct raft_event event = {.type = RAFT_TRANSFER, .transfer.server_id = t->target};
-    chassis_list_init(&t->link);
+    pthread_mutex_lock(&n->status_lock);
+    chassis_list_remove(&t->link);
+    pthread_mutex_unlock(&n->status_lock);
     if (n->role != RAFT_LEADER || !n->started) {
         transfer_end(t, CHASSIS_NOT_LEADER, "this node does not lead");
         return;
@@ -134,6 +136,9 @@ void chassis_consensus_transfer(struct chassis_consensus *n, uint64_t target,
     t->done = done;
     t->data = data;
     t->task.run = transfer_begin;
+    pthread_mutex_lock(&n->status_lock);
+    chassis_list_append(&n->posted, &t->link);
+    pthread_mutex_unlock(&n->status_lock);
     chassis_post(n->o.loop, &t->task);
 }
 
@@ -165,6 +170,10 @@ void transfer_fail_all(struct chassis_consensus *n, int status, const char *text
 
 void transfer_fini(struct chassis_consensus *n)
 {
+    chassis_list_foreach_safe(link, &n->posted)
+    {
+        free(chassis_list_entry(link, struct transfer, link));
+    }
     chassis_list_foreach_safe (link, &n->transfers) {
         free(chassis_list_entry(link, struct transfer, link));
     }

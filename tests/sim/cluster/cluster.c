@@ -91,8 +91,8 @@ void node_crash(struct node *node, bool power)
     struct cluster *c = node->c;
     struct chassis_consensus *consensus = node->consensus;
     node->consensus = NULL;
-    network_node_down(c, node);
     chassis_sim_host_crash(node->host, power);
+    network_node_down(c, node);
     chassis_consensus_abandon(consensus);
     c->workload->machine_free(c->workload, node->machine);
     node->machine = NULL;

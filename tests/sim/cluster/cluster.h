@@ -19,6 +19,7 @@ struct sim_config {
     uint64_t fault_ns; /* virtual time with faults */
     unsigned planted;  /* enum chassis_consensus_planted */
     bool faults;
+    bool storm; /* crashes and short splits only, one upon the other: elections all the time */
     bool quiet; /* do not print what was found (planted bugs are expected) */
 };
 

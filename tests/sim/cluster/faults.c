@@ -106,10 +106,28 @@ static void (*const kinds[])(struct cluster *) = {
     split_leader, split_leader, fill_disk, break_links, transfer, break_links,
 };
 
+static void short_crash(struct cluster *c)
+{
+    struct node *node = &c->nodes[dice(c, c->n)];
+    if (node->consensus != NULL) {
+        node_crash(node, chassis_prng_chance(&c->prng, 0.5));
+        chassis_sim_at(c->sim, dice(c, 40) * CHASSIS_NS_PER_MS, restart, node);
+    }
+}
+
 static void on_fault(void *data)
 {
     struct cluster *c = data;
     if (!c->faults) {
+        return;
+    }
+    if (c->config->storm) {
+        if (chassis_prng_chance(&c->prng, 0.2)) {
+            split_leader(c);
+        } else {
+            short_crash(c);
+        }
+        chassis_sim_at(c->sim, dice(c, 300) * CHASSIS_NS_PER_MS, on_fault, c);
         return;
     }
     kinds[dice(c, sizeof kinds / sizeof kinds[0])](c);

@@ -47,12 +47,13 @@ static bool run_seed(uint64_t seed, unsigned nodes, uint64_t seconds, struct sim
 struct planted_case {
     const char *name;
     unsigned planted;
+    bool storm;
 };
 static const struct planted_case planted_cases[] = {
-    {"acknowledging before the sync", CHASSIS_PLANTED_ACK_BEFORE_SYNC},
-    {"forgetting term and vote", CHASSIS_PLANTED_FORGOTTEN_VOTE},
-    {"reading without asking a majority", CHASSIS_PLANTED_STALE_READ},
-    {"applying a command twice", CHASSIS_PLANTED_NO_DEDUPE},
+    {"acknowledging before the sync", CHASSIS_PLANTED_ACK_BEFORE_SYNC, false},
+    {"forgetting term and vote", CHASSIS_PLANTED_FORGOTTEN_VOTE, true},
+    {"reading without asking a majority", CHASSIS_PLANTED_STALE_READ, false},
+    {"applying a command twice", CHASSIS_PLANTED_NO_DEDUPE, false},
 };
 
 /* In a process of its own: a planted bug may well end in an assertion. */
@@ -68,7 +69,7 @@ static bool planted_found(const struct planted_case *p, unsigned n_seeds, uint64
                                         .n_clients = 5,
                                         .fault_ns = 20 * CHASSIS_NS_PER_S,
                                         .faults = true,
-                                        .planted = p->planted,
+                                        .planted = p->planted, .storm = p->storm,
                                         .quiet = true};
             if (freopen("/dev/null", "w", stderr) == NULL) {
                 _exit(2);
