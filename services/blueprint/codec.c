@@ -2,36 +2,11 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 bool bp_text_valid(struct chassis_view text)
 {
-    const uint8_t *p = text.data, *end = text.len != 0 ? p + text.len : p;
-    while (p < end) {
-        uint8_t c = *p++;
-        if (c == 0) {
-            return false;
-        }
-        if (c < 0x80) {
-            continue;
-        }
-        unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1;
-        if (c < 0xc2 || c > 0xf4 || (size_t)(end - p) < more) {
-            return false;
-        }
-        /* The second byte's range keeps out overlong forms, surrogates and > U+10FFFF. */
-        uint8_t low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-        uint8_t high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-        if (*p < low || *p > high) {
-            return false;
-        }
-        for (unsigned i = 1; i < more; i++) {
-            if ((p[i] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        p += more;
-    }
-    return true;
+    return chassis_utf8_valid(text);
 }
 
 uint8_t bp_codec_id(struct chassis_view encoded)

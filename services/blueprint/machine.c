@@ -76,3 +76,20 @@ struct chassis_state_machine bp_machine(struct blueprint *blueprint)
 {
     return (struct chassis_state_machine){&bp_machine_ops, blueprint, bp_tables, BP_TABLES};
 }
+
+void bp_blueprint_start(struct blueprint *b, const struct bp_kv_options *kv,
+                        const struct bp_sd_options *sd)
+{
+    bp_kv_start(&b->kv, kv);
+    bp_sd_start(&b->sd, sd);
+    __atomic_store_n(&b->started, true, __ATOMIC_RELEASE);
+    bp_kv_leadership(&b->kv, b->leader);
+    bp_sd_leadership(&b->sd, b->leader);
+}
+
+void bp_blueprint_stop(struct blueprint *b)
+{
+    __atomic_store_n(&b->started, false, __ATOMIC_RELEASE);
+    bp_kv_stop(&b->kv);
+    bp_sd_stop(&b->sd);
+}

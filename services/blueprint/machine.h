@@ -17,6 +17,11 @@ struct blueprint {
     struct bp_sd sd;
 };
 
+/* On the loop role. */
+void bp_blueprint_start(struct blueprint *blueprint, const struct bp_kv_options *kv,
+                        const struct bp_sd_options *sd);
+void bp_blueprint_stop(struct blueprint *blueprint);
+
 extern const struct chassis_state_machine_ops bp_machine_ops;
 /* For chassis_with_consensus. */
 struct chassis_state_machine bp_machine(struct blueprint *blueprint);
