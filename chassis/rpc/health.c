@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "grpc/health/v1/health.chassis.h"
 #include "rpc/server_impl.h"
 #include "rpc/wire.h"
 
@@ -181,8 +182,10 @@ static const struct chassis_method_binding bindings[] = {
     {.method = &methods[0], .message = check},
     {.method = &methods[1], .message = watch},
 };
-static const struct chassis_service_type type = {
-    .name = "grpc.health.v1.Health", .methods = bindings, .n_methods = 2};
+static const struct chassis_service_type type = {.name = "grpc.health.v1.Health",
+                                                 .methods = bindings,
+                                                 .n_methods = 2,
+                                                 .file = &grpc_health_v1_health_file};
 static const struct chassis_method_options options[] = {
     {.method = "*",
      .access = CHASSIS_ACCESS_PUBLIC,

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "grpc/reflection/v1/reflection.chassis.h"
+#include "grpc/reflection/v1alpha/reflection.chassis.h"
 #include "rpc/server_impl.h"
 #include "rpc/wire.h"
 
@@ -252,8 +254,14 @@ static const struct chassis_method_binding bindings[] = {
     {.method = &methods[1], .open = opened, .message = message, .end = end},
 };
 static const struct chassis_service_type types[] = {
-    {.name = NAME_V1, .methods = &bindings[0], .n_methods = 1},
-    {.name = NAME_ALPHA, .methods = &bindings[1], .n_methods = 1},
+    {.name = NAME_V1,
+     .methods = &bindings[0],
+     .n_methods = 1,
+     .file = &grpc_reflection_v1_reflection_file},
+    {.name = NAME_ALPHA,
+     .methods = &bindings[1],
+     .n_methods = 1,
+     .file = &grpc_reflection_v1alpha_reflection_file},
 };
 static const struct chassis_method_options options[] = {
     {.method = "*",
