@@ -293,6 +293,8 @@ static void on_message(struct chassis_client_stream *stream, const void *message
     struct result *r = data;
     pthread_mutex_lock(&r->lock);
     if (r->messages++ == 0) {
+        r->raw_len = encoded.len < sizeof r->raw ? encoded.len : sizeof r->raw;
+        memcpy(r->raw, encoded.data, r->raw_len);
         snprintf(r->first, sizeof r->first, "%.*s", CHASSIS_VIEW_ARG(encoded));
     }
     pthread_cond_broadcast(&r->changed);

@@ -34,7 +34,8 @@ struct result {
     int code;
     unsigned messages, writable, times;
     char text[256], trailer[128], first[64], details[256];
-    size_t details_len;
+    char raw[1024]; /* the start of the first message of a stream */
+    size_t details_len, raw_len;
 };
 void result_init(struct result *r);
 void result_wait(struct result *r);

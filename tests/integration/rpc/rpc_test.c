@@ -461,6 +461,19 @@ static void health_and_reflection_answer(void **state)
     result_wait(&r);
     assert_int_equal(r.code, 0);
     assert_int_equal(r.messages, 1);
+
+    static const char symbol[] = "\x22\x1bgrpc.health.v1.Health.Check"; /* file_containing_symbol */
+    result_init(&r);
+    assert_int_equal(chassis_stream_open_path(rig.client,
+                                              "/grpc.reflection.v1alpha.ServerReflection/"
+                                              "ServerReflectionInfo",
+                                              NULL, &result_stream, &r, &s, NULL),
+                     0);
+    chassis_stream_send_bytes(s, chassis_view_str(symbol));
+    result_wait_messages(&r, 1);
+    assert_non_null(memmem(r.raw, r.raw_len, "grpc/health/v1/health.proto", 27));
+    chassis_stream_half_close(s);
+    result_wait(&r);
     rig_stop(&rig);
 }
 
