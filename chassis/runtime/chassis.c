@@ -113,6 +113,12 @@ void chassis_runtime_with_token_verifier(struct chassis *c,
     c->verify_token_data = data;
 }
 
+void chassis_runtime_with_drain(struct chassis *c, void (*drain)(void *data), void *data)
+{
+    ROOM(c->n_drains, RUNTIME_DRAINS_MAX);
+    c->drains[c->n_drains++] = (struct runtime_drain){drain, data};
+}
+
 void chassis_runtime_with_type(struct chassis *c, const ProtobufCMessageDescriptor *type)
 {
     chassis_type_registry_add(c->types, type);

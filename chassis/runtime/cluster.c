@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "consensus/options.h"
+#include "consensus/transport_grpc.h"
 #include "runtime/internal.h"
 
 enum { HAND_OVER_MS = 2000, CLOSE_MS = 5000 };
@@ -11,12 +12,18 @@ struct runtime_cluster {
     struct chassis *c;
     struct chassis_executor *writer, *preparer, *apply;
     struct chassis_consensus *node;
+    struct chassis_transport *transport; /* NULL on a lone node */
+    struct chassis_tls_files tls;
     char member[600], directory[512], secret_file[600];
     const char *members[CHASSIS_CONSENSUS_NODES_MAX];
 };
 
-static void finish_threads(struct runtime_cluster *k)
+/* After the node, and the server that serves the transport, are gone. */
+static void cluster_free(struct runtime_cluster *k)
 {
+    if (k->transport != NULL) {
+        chassis_transport_grpc_free(k->transport);
+    }
     struct chassis_executor **threads[] = {&k->apply, &k->writer, &k->preparer};
     for (unsigned i = 0; i < 3; i++) {
         if (*threads[i] != NULL) {
@@ -24,6 +31,9 @@ static void finish_threads(struct runtime_cluster *k)
             *threads[i] = NULL;
         }
     }
+    chassis_secret_wipe(&k->c->cluster_secret);
+    k->c->cluster = NULL;
+    free(k);
 }
 
 static int start_threads(struct runtime_cluster *k, struct chassis_error *err)
@@ -79,6 +89,12 @@ static int open_node(struct runtime_cluster *k, struct chassis_error *err)
         return rc;
     }
     snprintf(k->directory, sizeof k->directory, "%s/consensus", s->data_directory);
+    if (n_members > 1) {
+        k->tls = (struct chassis_tls_files){s->tls_ca, s->tls_certificate, s->tls_key, NULL};
+        struct chassis_transport_grpc_options transport = {.tls = k->c->has_tls ? &k->tls : NULL,
+                                                           .cluster_secret_file = k->secret_file};
+        k->transport = chassis_transport_grpc_new(&transport);
+    }
     struct chassis_consensus_options options = {
         .name = s->node_id != NULL ? s->node_id : s->name,
         .members = k->members,
@@ -95,6 +111,7 @@ static int open_node(struct runtime_cluster *k, struct chassis_error *err)
         .repository = &chassis_repository_lmdb,
         .store_bytes_max = s->store_bytes_max,
         .machine = k->c->machine,
+        .transport = k->transport,
         .election_ms = (unsigned)s->election_ms,
         .heartbeat_ms = (unsigned)s->heartbeat_ms,
         .checkpoint_entries = (uint64_t)s->checkpoint_entries,
@@ -122,10 +139,7 @@ int stage_cluster(struct chassis *c, struct chassis_error *err)
     rc = rc == 0 ? start_threads(k, err) : rc;
     rc = rc == 0 ? open_node(k, err) : rc;
     if (rc != 0) {
-        finish_threads(k);
-        chassis_secret_wipe(&c->cluster_secret);
-        c->cluster = NULL;
-        free(k);
+        cluster_free(k);
     }
     return rc;
 }
@@ -179,18 +193,24 @@ void unstage_cluster(struct chassis *c)
     waiter_init(&waiter);
     chassis_consensus_close(k->node, on_closed, &waiter);
     waiter_wait(&waiter);
-    finish_threads(k);
-    chassis_secret_wipe(&c->cluster_secret);
-    c->cluster = NULL;
-    free(k);
+    cluster_free(k);
 }
 
-static void on_node_ready(void *data)
+/* A node whose files do not fit one another does not serve: the process ends, and says why. */
+static void on_node_ready(int status, const char *text, void *data)
 {
     struct chassis *c = data;
+    if (status != 0) {
+        chassis_log_fatal(c->log, "this node cannot take part", chassis_f_code(status),
+                          chassis_f_str("text", text));
+    }
     pthread_mutex_lock(&c->mutex);
-    c->cluster_ready = true;
+    c->cluster_ready = status == 0;
+    c->failed = c->failed || status != 0;
     pthread_mutex_unlock(&c->mutex);
+    if (status != 0) {
+        chassis_stop(c);
+    }
 }
 
 int stage_cluster_start(struct chassis *c, struct chassis_error *err)
@@ -247,5 +267,9 @@ struct chassis_consensus *cluster_node(struct chassis *c)
 
 int cluster_add_services(struct chassis *c, struct chassis_error *err)
 {
-    return 0;
+    if (c->cluster == NULL || c->cluster->transport == NULL) {
+        return 0;
+    }
+    return chassis_server_add(c->server, chassis_transport_grpc_service(c->cluster->transport),
+                              err);
 }

@@ -1,4 +1,5 @@
-/* Configuration, and the flags that only ask: --help, --version, --check-config, --print-config. */
+/* Configuration, and the flags that only ask: --help, --version, --check-config, --print-config,
+ * --config-reference. */
 #include <stdio.h>
 
 #include "runtime/internal.h"
@@ -12,12 +13,13 @@ static const char *const usage =
     "  --version                  the version\n"
     "  --check-config             read the configuration, report every mistake, end\n"
     "  --print-config             print every key with its value and where it came from, end\n"
+    "  --config-reference         print the table of all keys as Markdown, end\n"
     "  --config FILE              instead of $DRAFT_CONFIG or ./config.yaml\n"
     "  --KEY=VALUE                any key below; also as environment variable: service.name is\n"
     "                             DRAFT_SERVICE_NAME\n\n";
 
 struct flags {
-    bool help, version, check, print;
+    bool help, version, check, print, reference;
 };
 
 /* Take our own flags out of the arguments; the rest is the configuration's. */
@@ -30,7 +32,7 @@ static struct flags take_flags(int argc, char **argv, char **ret_argv, int *ret_
     } known[] = {
         {"--help", &flags.help},          {"-h", &flags.help},
         {"--version", &flags.version},    {"--check-config", &flags.check},
-        {"--print-config", &flags.print},
+        {"--print-config", &flags.print}, {"--config-reference", &flags.reference},
     };
     int n = 0;
     for (int i = 0; i < argc; i++) {
@@ -79,6 +81,14 @@ static void print_help(struct chassis *c)
     chassis_buf_fini(&help);
 }
 
+static void print_reference(struct chassis *c)
+{
+    struct chassis_buf out = {0};
+    chassis_config_markdown(c->tables, &out);
+    fwrite(out.data, 1, out.len, stdout);
+    chassis_buf_fini(&out);
+}
+
 static void complain(struct chassis *c, const struct chassis_buf *problems,
                      const struct chassis_error *err)
 {
@@ -102,6 +112,9 @@ int runtime_load(struct chassis *c)
     struct chassis_error err = {0};
     if (flags.help) {
         print_help(c);
+        result = 0;
+    } else if (flags.reference) {
+        print_reference(c);
         result = 0;
     } else if (flags.version) {
         printf("%s %s\n", c->name, DRAFT_VERSION);

@@ -21,6 +21,7 @@ enum {
     RUNTIME_TABLES_MAX = 16,
     RUNTIME_RUNNERS_MAX = 32,
     RUNTIME_CHECKS_MAX = 32,
+    RUNTIME_DRAINS_MAX = 16,
     RUNTIME_REPOSITORIES_MAX = 8,
     RUNTIME_CLIENTS_MAX = 64,
     RUNTIME_DEFAULTS_MAX = 16,
@@ -35,6 +36,11 @@ struct runtime_repository {
 struct runtime_check {
     const char *name;
     bool (*ready)(void *data);
+    void *data;
+};
+
+struct runtime_drain {
+    void (*drain)(void *data);
     void *data;
 };
 
@@ -61,6 +67,8 @@ struct chassis {
     unsigned n_runners, n_runners_started;
     struct runtime_check checks[RUNTIME_CHECKS_MAX];
     unsigned n_checks;
+    struct runtime_drain drains[RUNTIME_DRAINS_MAX];
+    unsigned n_drains;
     struct chassis_secret_store *secret_store; /* the author's own */
     struct chassis_log_sink *log_sink;
     struct chassis_http_file *files;
@@ -101,6 +109,7 @@ struct chassis {
     pthread_cond_t changed;
     struct life life;
     bool stop_asked, ready, cluster_ready;
+    bool failed; /* the process ends with 1 */
     unsigned signals;
     struct chassis_buf checks_json;
     struct chassis_client *clients[RUNTIME_CLIENTS_MAX];

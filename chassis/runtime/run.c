@@ -40,6 +40,15 @@ static void wait_for_stop(struct chassis *c)
     pthread_mutex_unlock(&c->mutex);
 }
 
+static int run_drains(void *data)
+{
+    struct chassis *c = data;
+    for (unsigned i = 0; i < c->n_drains; i++) {
+        c->drains[i].drain(c->drains[i].data);
+    }
+    return 0;
+}
+
 /* In this order, so that no caller is sent to a process that is about to refuse it: leave the
  * registry, stop being ready, hand over leadership while the others still hear us, stop accepting,
  * let calls finish. */
@@ -53,6 +62,8 @@ static void drain(struct chassis *c)
     }
     cluster_hand_over(c);
     chassis_http_quiesce(c->http, grace_ms);
+    chassis_server_refuse(c->server);
+    chassis_loop_call(c->loop, run_drains, c);
     chassis_server_drain(c->server, grace_ms);
 }
 
@@ -98,7 +109,7 @@ static int serve(struct chassis *c)
     runtime_unboot(c);
     move_to(c, LIFE_DONE);
     chassis_log_info(c->log, "ended");
-    return 0;
+    return c->failed ? 1 : 0;
 }
 
 int chassis_run(struct chassis *c)

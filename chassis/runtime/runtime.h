@@ -29,6 +29,10 @@ void chassis_runtime_with_http_offset(struct chassis *c, unsigned offset);
  * "2221"). Strings are borrowed. */
 void chassis_runtime_with_default(struct chassis *c, const char *key, const char *value);
 
+/* `drain` runs on the loop role when draining begins: end long-lived streams with
+ * CHASSIS_SHUTTING_DOWN there, or they hold up the drain for the whole grace time. */
+void chassis_runtime_with_drain(struct chassis *c, void (*drain)(void *data), void *data);
+
 /* From the first runner on, any thread. */
 const struct chassis_settings *chassis_runtime_settings(struct chassis *c);
 struct chassis_server *chassis_runtime_server(struct chassis *c);
