@@ -20,9 +20,9 @@ enum {
     INDEX_MAX = 8192,
 };
 #define INDEX_VALUE_MAX (1ULL << 62)
-#define IDLE_NS        (5 * CHASSIS_NS_PER_MS)
-#define SPACE_CHECK_NS CHASSIS_NS_PER_S          /* while there is room */
-#define SPACE_RETRY_NS (100 * CHASSIS_NS_PER_MS) /* while there is none */
+#define IDLE_NS         (5 * CHASSIS_NS_PER_MS)
+#define SPACE_CHECK_NS  CHASSIS_NS_PER_S          /* while there is room */
+#define SPACE_RETRY_NS  (100 * CHASSIS_NS_PER_MS) /* while there is none */
 
 struct place {
     uint32_t segment;
@@ -31,6 +31,7 @@ struct place {
 
 struct segment {
     uint32_t number, size;
+    uint32_t end;              /* of its last record, once the log went on in the next */
     struct chassis_file *file; /* NULL until prepared */
     unsigned n_live;           /* streams whose oldest kept record stands here */
     struct chassis_list empty; /* streams without records, whose state stands here */

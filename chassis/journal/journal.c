@@ -21,6 +21,7 @@ static struct part *make_room(struct chassis_journal *j, size_t len)
 {
     struct segment *seg = journal_segment(j, j->tail_segment);
     if (j->tail_offset + len > seg->size) {
+        seg->end = j->tail_offset;
         uint32_t next = ++j->tail_segment;
         j->tail_offset = SEGMENT_HEADER_SIZE;
         bool there = next - j->segments[0]->number < j->n_segments;

@@ -24,6 +24,7 @@ static int replay(struct journal_scan *scan, const struct record_header *h, uint
                   uint32_t offset, struct chassis_error *err)
 {
     struct chassis_journal *j = scan->data;
+    journal_segment(j, segment)->end = offset + (uint32_t)record_size(h->length);
     if (h->kind == RECORD_MARKER) {
         return 0;
     }

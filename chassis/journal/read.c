@@ -40,19 +40,16 @@ static int fetch(struct read *r, struct record_header *ret, const uint8_t **ret_
 {
     for (;;) {
         const struct segment *seg = journal_segment(r->j, r->at.segment);
-        int rc = CHASSIS_EOF_REACHED;
-        if (r->at.offset + RECORD_HEADER_SIZE <= seg->size) {
-            rc = journal_window_get(&r->window, r->at.offset, RECORD_HEADER_SIZE, ret_bytes);
-        }
-        static const uint8_t zeros[RECORD_HEADER_SIZE];
-        bool end =
-            rc == CHASSIS_EOF_REACHED || (rc == 0 && memcmp(*ret_bytes, zeros, sizeof zeros) == 0);
-        if (end && r->at.segment < r->j->tail_segment) {
+        if (r->at.segment < r->j->tail_segment && r->at.offset >= seg->end) {
             go(r, (struct place){r->at.segment + 1, SEGMENT_HEADER_SIZE});
             if (r->window.file == NULL) {
                 return damaged(r, err);
             }
             continue;
+        }
+        int rc = CHASSIS_EOF_REACHED;
+        if (r->at.offset + RECORD_HEADER_SIZE <= seg->size) {
+            rc = journal_window_get(&r->window, r->at.offset, RECORD_HEADER_SIZE, ret_bytes);
         }
         if (rc == 0 && (!record_header_decode(*ret_bytes, ret) ||
                         record_size(ret->length) > seg->size - r->at.offset)) {

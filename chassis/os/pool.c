@@ -38,11 +38,10 @@ static int push(struct chassis_pool *pool, struct chassis_task *task, size_t max
         return CHASSIS_BUSY;
     }
     chassis_queue_push(&pool->queue, task);
-    bool wake = pool->n_waiting != 0;
-    pthread_mutex_unlock(&pool->lock);
-    if (wake) {
-        pthread_cond_signal(&pool->wake);
+    if (pool->n_waiting != 0) {
+        pthread_cond_signal(&pool->wake); /* under the lock: see thread.c */
     }
+    pthread_mutex_unlock(&pool->lock);
     return 0;
 }
 

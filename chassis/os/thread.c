@@ -51,10 +51,11 @@ static void thread_post(struct chassis_executor *ex, struct chassis_task *task)
     chassis_queue_push(&t->inbox, task);
     bool wake = t->waiting;
     t->waiting = false;
-    pthread_mutex_unlock(&t->lock);
     if (wake) {
+        /* Under the lock: once it is released the task may run, and its run may lead to a stop. */
         pthread_cond_signal(&t->wake);
     }
+    pthread_mutex_unlock(&t->lock);
 }
 
 static void thread_post_after(struct chassis_executor *ex, struct chassis_timer *timer,

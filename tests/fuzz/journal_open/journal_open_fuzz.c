@@ -125,7 +125,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         };
         struct chassis_error err = {0};
         int rc = chassis_journal_open(&o, &journal, &err);
-        CHASSIS_ASSERT(rc == 0 || (round == 0 && err.text[0] != '\0'));
+        /* With right checksums one can forge records behind a clean end, which a later opening meets:
+         * then a refusal is right. Without, what opened once opens again. */
+        bool may_refuse = round == 0 || (options & 1) != 0;
+        CHASSIS_ASSERT(rc == 0 || (may_refuse && err.text[0] != '\0'));
         if (rc != 0) {
             break;
         }
