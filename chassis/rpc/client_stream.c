@@ -263,7 +263,7 @@ static void on_status(struct rpc_tag *tag, bool ok)
 
 /* ---- sending ---- */
 
-/* With the lock held and `sending` set by the caller's check; gives the lock up. */
+/* Start the next batch if one may be started. With the lock held; gives it up. */
 static void send_next(struct chassis_client_stream *s)
 {
     grpc_op ops[2];
