@@ -18,6 +18,60 @@ struct world {
     char dir[256];
 };
 
+/* Run `fn` on the loop, and the world until it ran. */
+struct call {
+    struct chassis_task task;
+    void (*fn)(void *data);
+    void *data;
+    bool ran;
+};
+
+static void run_call(struct chassis_task *task)
+{
+    struct call *call = chassis_container_of(task, struct call, task);
+    call->fn(call->data);
+    call->ran = true;
+}
+
+static bool call_ran(void *data)
+{
+    return ((struct call *)data)->ran;
+}
+
+static void on_loop(struct world *w, void (*fn)(void *data), void *data)
+{
+    struct call call = {.task.run = run_call, .fn = fn, .data = data};
+    chassis_post(w->loop, &call.task);
+    assert_true(chassis_sim_run(w->sim, CHASSIS_NS_PER_S, call_ran, &call));
+}
+
+struct starting {
+    struct world *world;
+    struct bp_kv_options kv;
+    struct bp_sd_options sd;
+};
+
+static void do_start(void *data)
+{
+    struct starting *s = data;
+    bp_blueprint_start(&s->world->blueprint, &s->kv, &s->sd);
+}
+
+static void do_stop(void *data)
+{
+    bp_blueprint_stop(data);
+}
+
+static void do_lead(void *data)
+{
+    bp_machine_ops.leadership(data, true, 1);
+}
+
+static bool key_published(void *data)
+{
+    return ((struct blueprint *)data)->sd.key_published;
+}
+
 static void start(struct world *w, uint64_t seed, const struct bp_kv_options *kv,
                   const struct bp_sd_options *sd)
 {
@@ -39,12 +93,15 @@ static void start(struct world *w, uint64_t seed, const struct bp_kv_options *kv
     kv_options.loop = sd_options.loop = w->loop;
     kv_options.clock = sd_options.clock = chassis_sim_clock(w->host);
     sd_options.key = w->key;
-    bp_blueprint_start(&w->blueprint, &kv_options, &sd_options);
+    struct starting starting = {w, kv_options, sd_options};
+    on_loop(w, do_start, &starting);
+    /* The node's key is published first, at revision 1. */
+    assert_true(chassis_sim_run(w->sim, CHASSIS_NS_PER_S, key_published, &w->blueprint));
 }
 
 static void stop(struct world *w)
 {
-    bp_blueprint_stop(&w->blueprint);
+    on_loop(w, do_stop, &w->blueprint);
     chassis_sim_run(w->sim, 1000 * CHASSIS_NS_PER_MS, NULL, NULL);
     chassis_store_close(w->node.store);
     chassis_auth_key_close(w->key);
@@ -132,15 +189,47 @@ static void end_record(struct bp_watcher *watcher, const struct chassis_error *e
 }
 static const struct bp_sink_ops record_ops = {record, end_record};
 
+struct watching {
+    struct world *world;
+    struct recorder *recorder;
+    struct chassis_buf filter;
+    int status;
+};
+
+static void do_watch(void *data)
+{
+    struct watching *x = data;
+    x->status = bp_feed_add(&x->world->blueprint.kv.feed, &x->recorder->watcher,
+                            chassis_buf_view(&x->filter), NULL);
+}
+
 static int watch(struct world *w, struct recorder *r, const char *prefix, uint64_t from, bool prev)
 {
-    struct chassis_buf filter = {0};
+    struct watching x = {w, r, {0}, 0};
     r->watcher.ops = &record_ops;
     r->watcher.next = from;
-    bp_kv_watch_filter(V(KIND), V(prefix), prev, &filter);
-    int rc = bp_feed_add(&w->blueprint.kv.feed, &r->watcher, chassis_buf_view(&filter), NULL);
-    chassis_buf_fini(&filter);
-    return rc;
+    bp_kv_watch_filter(V(KIND), V(prefix), prev, &x.filter);
+    on_loop(w, do_watch, &x);
+    chassis_buf_fini(&x.filter);
+    return x.status;
+}
+
+static void do_remove(void *data)
+{
+    struct watching *x = data;
+    bp_feed_remove(&x->world->blueprint.kv.feed, &x->recorder->watcher);
+}
+
+static void do_writable(void *data)
+{
+    struct watching *x = data;
+    bp_feed_writable(&x->world->blueprint.kv.feed, &x->recorder->watcher);
+}
+
+static void writable(struct world *w, struct recorder *r)
+{
+    struct watching x = {w, r, {0}, 0};
+    on_loop(w, do_writable, &x);
 }
 
 static const char *seen(const struct recorder *r)
@@ -157,16 +246,16 @@ static void watchers_see_every_change_in_order_from_any_kept_revision(void **sta
     set(&w, "b", "1");
     assert_int_equal(watch(&w, &now, "", 0, false), 0);
     assert_int_equal(watch(&w, &past, "", 1, true), 0);
-    assert_int_equal(watch(&w, &some, "a", 4, false), 0); /* of the future */
+    assert_int_equal(watch(&w, &some, "a", 5, false), 0); /* of the future */
     run_ms(&w, 10);
     set(&w, "a", "2");
     run_ms(&w, 10);
     set(&w, "a", NULL);
     set(&w, "ab", "3");
     run_ms(&w, 10);
-    assert_string_equal(seen(&now), "3:a=2 4:-a= 5:ab=3 ");
-    assert_string_equal(seen(&past), "1:a=1 2:b=1 3:a=2 (was 1) 4:-a= (was 2) 5:ab=3 ");
-    assert_string_equal(seen(&some), "4:-a= 5:ab=3 ");
+    assert_string_equal(seen(&now), "4:a=2 5:-a= 6:ab=3 ");
+    assert_string_equal(seen(&past), "2:a=1 3:b=1 4:a=2 (was 1) 5:-a= (was 2) 6:ab=3 ");
+    assert_string_equal(seen(&some), "5:-a= 6:ab=3 ");
     stop(&w);
     assert_int_equal(now.ended, CHASSIS_SHUTTING_DOWN);
     chassis_buf_fini(&now.text);
@@ -190,14 +279,14 @@ static void a_slow_watcher_catches_up_from_the_store(void **state)
         }
         if (i % 50 == 0) {
             slow.room = 1;
-            bp_feed_writable(&w.blueprint.kv.feed, &slow.watcher);
+            writable(&w, &slow);
         }
     }
     slow.room = 100000;
-    bp_feed_writable(&w.blueprint.kv.feed, &slow.watcher);
+    writable(&w, &slow);
     run_ms(&w, 10);
     assert_string_equal(seen(&slow), seen(&fast));
-    assert_int_equal(slow.last, 500);
+    assert_int_equal(slow.last, 501);
     stop(&w);
     chassis_buf_fini(&slow.text);
     chassis_buf_fini(&fast.text);
@@ -214,17 +303,17 @@ static void a_watcher_below_the_floor_is_told_to_resync(void **state)
     set(&w, "a", "2");
     set(&w, "a", "3");
     run_ms(&w, 1);
-    struct bp_kv_compact compact = {3};
+    struct bp_kv_compact compact = {4};
     assert_int_equal(apply(&w, &bp_kv_layout_compact, &compact, NULL), 0);
     slow.room = 100;
-    bp_feed_writable(&w.blueprint.kv.feed, &slow.watcher);
+    writable(&w, &slow);
     run_ms(&w, 1);
     assert_int_equal(slow.resyncs, 1);
     set(&w, "a", "4");
     run_ms(&w, 1);
-    assert_string_equal(seen(&slow), "4:a=4 ");
+    assert_string_equal(seen(&slow), "5:a=4 ");
     struct recorder late = {.room = 1};
-    assert_int_equal(watch(&w, &late, "", 3, false), CHASSIS_OUT_OF_RANGE);
+    assert_int_equal(watch(&w, &late, "", 4, false), CHASSIS_OUT_OF_RANGE);
     stop(&w);
     chassis_buf_fini(&slow.text);
 }
@@ -237,7 +326,8 @@ static void idle_watchers_hear_of_progress(void **state)
     watch(&w, &r, "", 0, false);
     run_ms(&w, 1050);
     assert_in_range(r.progress, 5, 11);
-    bp_feed_remove(&w.blueprint.kv.feed, &r.watcher);
+    struct watching x = {&w, &r, {0}, 0};
+    on_loop(&w, do_remove, &x);
     unsigned before = r.progress;
     run_ms(&w, 500);
     assert_int_equal(r.progress, before);
@@ -285,12 +375,12 @@ static void random_watchers_miss_nothing(void **state)
             unsigned i = (unsigned)chassis_prng_below(&p, 6);
             if (chassis_prng_chance(&p, 0.3)) {
                 r[i].room += (unsigned)chassis_prng_below(&p, 3);
-                bp_feed_writable(&w.blueprint.kv.feed, &r[i].watcher);
+                writable(&w, &r[i]);
             }
         }
         for (unsigned i = 0; i < 6; i++) {
             r[i].room = 1000000;
-            bp_feed_writable(&w.blueprint.kv.feed, &r[i].watcher);
+            writable(&w, &r[i]);
         }
         run_ms(&w, 20);
         for (unsigned i = 0; i < 6; i++) {
@@ -325,7 +415,7 @@ static void the_leader_writes_its_record_and_compacts_what_is_old(void **state)
     run_ms(&w, 3000);
     assert_int_equal(counter(&w, BP_COUNTER_FLOOR), 0); /* nobody leads */
     w.node.leader = true;
-    bp_machine_ops.leadership(&w.blueprint, true, 1);
+    on_loop(&w, do_lead, &w.blueprint);
     run_ms(&w, 3000);
     assert_int_equal(counter(&w, BP_COUNTER_FLOOR), 0); /* too young */
     struct chassis_txn *txn;
@@ -388,13 +478,28 @@ static void names_and_nonces_have_limits(void **state)
     stop(&w);
 }
 
+struct asking {
+    struct world *world;
+    struct chassis_buf question;
+    int status;
+};
+
+static void do_ask(void *data)
+{
+    struct asking *x = data;
+    struct chassis_buf answer = {0};
+    x->status =
+        bp_machine_ops.ask(&x->world->blueprint, 2, chassis_buf_view(&x->question), &answer);
+    chassis_buf_fini(&answer);
+}
+
 static void silent_processes_expire_and_reported_ones_stay(void **state)
 {
     struct world w;
     struct bp_sd_options sd = {.ttl_ms = 1000};
     start(&w, 1, NULL, &sd);
     w.node.leader = true;
-    bp_machine_ops.leadership(&w.blueprint, true, 1);
+    on_loop(&w, do_lead, &w.blueprint);
     for (unsigned i = 0; i < 2; i++) {
         const char *pid = i == 0 ? "quiet" : "lively";
         struct bp_sd_register reg = {V("t"), V(pid), V("echo"),
@@ -409,12 +514,11 @@ static void silent_processes_expire_and_reported_ones_stay(void **state)
     for (unsigned i = 0; i < 15; i++) {
         struct bp_sd_text pid = {V("lively")};
         struct bp_sd_heartbeats beats = {{&pid, 1}};
-        struct chassis_buf question = {0}, answer = {0};
-        bp_codec_encode(&bp_sd_layout_heartbeats, BP_CODEC_VERSION, &beats, &question);
-        assert_int_equal(bp_machine_ops.ask(&w.blueprint, 2, chassis_buf_view(&question), &answer),
-                         0);
-        chassis_buf_fini(&question);
-        chassis_buf_fini(&answer);
+        struct asking x = {&w, {0}, 0};
+        bp_codec_encode(&bp_sd_layout_heartbeats, BP_CODEC_VERSION, &beats, &x.question);
+        on_loop(&w, do_ask, &x);
+        assert_int_equal(x.status, 0);
+        chassis_buf_fini(&x.question);
         run_ms(&w, 200);
     }
     struct chassis_txn *txn;
@@ -431,13 +535,18 @@ static void silent_processes_expire_and_reported_ones_stay(void **state)
     stop(&w);
 }
 
+static void do_beat(void *data)
+{
+    bp_sd_heartbeat(data, V("p"));
+}
+
 static void heartbeats_go_to_the_leader_at_most_five_times_a_second(void **state)
 {
     struct world w;
     start(&w, 1, NULL, NULL); /* not the leader itself */
     run_ms(&w, 100);
     for (unsigned i = 0; i < 200; i++) {
-        bp_sd_heartbeat(&w.blueprint.sd, V("p"));
+        on_loop(&w, do_beat, &w.blueprint.sd);
         run_ms(&w, 5);
     }
     assert_in_range(w.node.asks, 3, 6);
