@@ -170,8 +170,7 @@ void transfer_fail_all(struct chassis_consensus *n, int status, const char *text
 
 void transfer_fini(struct chassis_consensus *n)
 {
-    chassis_list_foreach_safe(link, &n->posted)
-    {
+    chassis_list_foreach_safe (link, &n->posted) {
         free(chassis_list_entry(link, struct transfer, link));
     }
     chassis_list_foreach_safe (link, &n->transfers) {
