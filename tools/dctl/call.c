@@ -232,10 +232,9 @@ int dctl_call(struct dctl *d, int argc, char **argv)
 {
     struct chassis_error err = {0};
     bool list = dctl_flag(d, "list");
-    if (argc != 0 && argv[0][0] == '/') {
-        argv[0]++; /* as it stands in HTTP/2 */
-    }
-    char *slash = argc != 0 ? strchr(argv[0], '/') : NULL;
+    /* A leading slash: as it stands in HTTP/2. */
+    char *name = argc != 0 ? chassis_arena_strdup(&d->arena, argv[0] + (argv[0][0] == '/')) : NULL;
+    char *slash = name != NULL ? strchr(name, '/') : NULL;
     if (!list && (slash == NULL || slash[1] == '\0')) {
         return dctl_usage(d, "call needs SERVICE/METHOD; --list shows what there is");
     }
@@ -247,9 +246,9 @@ int dctl_call(struct dctl *d, int argc, char **argv)
         return dctl_fail(d, &err);
     }
     struct calling c = {.dynamic = chassis_dynamic_new()};
-    int rc = !list       ? call_method(d, argv[0], slash + 1, &c, &err)
-             : argc != 0 ? list_methods(d, argv[0], &c, &err)
-                         : list_services(d, &err);
+    int rc = !list          ? call_method(d, name, slash + 1, &c, &err)
+             : name != NULL ? list_methods(d, name, &c, &err)
+                            : list_services(d, &err);
     chassis_dynamic_free(c.dynamic);
     return rc != 0 ? dctl_fail(d, &err) : DCTL_OK;
 }
