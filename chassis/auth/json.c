@@ -1,6 +1,7 @@
 /* The JSON of tokens: one flat object, nothing more, nothing allocated. */
 #include "auth/internal.h"
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 static uint8_t peek(const struct chassis_reader *r)
 {
@@ -22,23 +23,6 @@ static bool take(struct chassis_reader *r, uint8_t byte)
     }
     r->next++;
     return true;
-}
-
-/* Length of a well-formed UTF-8 character (RFC 3629), 0 for anything else. */
-static size_t utf8_len(const uint8_t *p, size_t left)
-{
-    size_t len = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    if (len > left) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool bad = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-               (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : len;
 }
 
 /* The character behind a backslash. \u only for what our own writer escapes: control characters. */
@@ -70,7 +54,7 @@ static bool take_text(struct chassis_reader *r, char *out, size_t size)
         return false;
     }
     while (r->next < r->end && *r->next != '"') {
-        size_t n = utf8_len(r->next, chassis_reader_left(r));
+        size_t n = chassis_utf8_len(r->next, chassis_reader_left(r));
         if (n == 0 || *r->next < 0x20 || len + n >= size) {
             return false;
         }
@@ -169,7 +153,7 @@ int chassis_auth_json_text(const char *text, struct chassis_buf *out)
     const uint8_t *p = (const uint8_t *)text, *end = p + strlen(text);
     chassis_buf_append_byte(out, '"');
     while (p < end) {
-        size_t n = utf8_len(p, (size_t)(end - p));
+        size_t n = chassis_utf8_len(p, (size_t)(end - p));
         if (n == 0) {
             return CHASSIS_INVALID_ARGUMENT;
         }

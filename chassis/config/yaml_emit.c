@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "base/assert.h"
+#include "base/utf8.h"
 #include "config/yaml.h"
 
 /* Words that YAML 1.1 or 1.2 readers take for null or a boolean, in any case of letters. */
@@ -39,20 +40,6 @@ static bool needs_quotes(const char *text)
     return false;
 }
 
-/* Length of a well-formed UTF-8 character, 0 for anything else. */
-static size_t utf8_len(const unsigned char *p)
-{
-    size_t len = *p < 0x80 ? 1 : *p < 0xc2 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf5 ? 4 : 0;
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool bad = (*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) ||
-               (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f);
-    return bad ? 0 : len;
-}
-
 /* Characters YAML does not take as they are: C1 controls, line and paragraph separators, the byte
  * order mark, the two non-characters at the end of the plane. */
 static bool must_escape(unsigned code)
@@ -63,7 +50,7 @@ static bool must_escape(unsigned code)
 
 static size_t emit_wide(const unsigned char *p, struct chassis_buf *out)
 {
-    size_t len = utf8_len(p);
+    size_t len = chassis_utf8_len(p, strnlen((const char *)p, 4));
     if (len == 0) {
         chassis_buf_append_str(out, "\xef\xbf\xbd");
         return 1;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/assert.h"
+#include "base/utf8.h"
 
 bool chassis_log_render_put(struct chassis_log_render *r, const void *text, size_t len)
 {
@@ -23,37 +24,6 @@ bool chassis_log_render_put(struct chassis_log_render *r, const void *text, size
 bool chassis_log_render_puts(struct chassis_log_render *r, const char *text)
 {
     return chassis_log_render_put(r, text, strlen(text));
-}
-
-/* Length of the well-formed UTF-8 character at `p` (RFC 3629: no surrogates, no overlong forms,
- * nothing above U+10FFFF), 0 if there is none. */
-static size_t utf8_len(const uint8_t *p, size_t left)
-{
-    static const struct {
-        uint8_t first, last, low, high; /* range of the first byte and of the second */
-        uint8_t len;
-    } rows[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (p[0] < 0x80) {
-        return 1;
-    }
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (p[0] >= rows[i].first && p[0] <= rows[i].last) {
-            if (left < rows[i].len || p[1] < rows[i].low || p[1] > rows[i].high) {
-                return 0;
-            }
-            for (size_t k = 2; k < rows[i].len; k++) {
-                if ((p[k] & 0xc0) != 0x80) {
-                    return 0;
-                }
-            }
-            return rows[i].len;
-        }
-    }
-    return 0;
 }
 
 /* The form of one character in a record: itself or its escape. Terminals obey the C1 controls
@@ -102,7 +72,7 @@ void chassis_log_render_text(struct chassis_log_render *r, struct chassis_view t
     size_t written = 0;
     for (size_t i = 0; i < text.len;) {
         char unit[8];
-        size_t len = utf8_len(text.data + i, text.len - i);
+        size_t len = chassis_utf8_len(text.data + i, text.len - i);
         size_t n = 3;
         if (len == 0) {
             memcpy(unit, "\xef\xbf\xbd", 3);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/utf8.h"
 #include "proto/text.h"
 #include "proto/wire.h"
 
@@ -175,7 +176,7 @@ int lex_string(struct lexer *l, struct chassis_view *ret_text)
         return lex_fail(l, CHASSIS_MALFORMED, "a control character inside a string");
     }
     struct chassis_view text = chassis_view(from, (size_t)(to - from));
-    if (!wire_utf8_valid(text, true)) {
+    if (!chassis_utf8_valid(text)) {
         return lex_fail(l, CHASSIS_MALFORMED, "a string that is not valid UTF-8");
     }
     if (escaped) {

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "base/utf8.h"
+
 enum { DEPTH_MAX = 64, FIELDS_MAX = 100000 };
 
 /* Where in the message the scan stands, for the text of an error. */
@@ -87,7 +89,7 @@ static int scan_known(struct scan *s, const struct frame *frame,
         }
         return fail(s, CHASSIS_MALFORMED, frame, field, "has another wire type than its own");
     }
-    if (field->type == PROTOBUF_C_TYPE_STRING && !wire_utf8_valid(got->bytes, true)) {
+    if (field->type == PROTOBUF_C_TYPE_STRING && !chassis_utf8_valid(got->bytes)) {
         return fail(s, CHASSIS_MALFORMED, frame, field,
                     memchr(got->bytes.data, 0, got->bytes.len) != NULL ? "holds a NUL"
                                                                        : "is not valid UTF-8");

@@ -81,7 +81,4 @@ static inline uint64_t wire_zigzag_encode(int64_t v)
 const ProtobufCFieldDescriptor *wire_find(const ProtobufCMessageDescriptor *type, uint32_t number,
                                           unsigned *hint);
 
-/* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms); with `no_nul` also free of NUL. */
-bool wire_utf8_valid(struct chassis_view text, bool no_nul);
-
 #endif

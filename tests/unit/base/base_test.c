@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/prng.h"
+#include "base/utf8.h"
 
 static void error_text_is_wrapped_on_the_way_up(void **state)
 {
@@ -130,6 +131,55 @@ static void prng_repeats_by_seed(void **state)
     }
 }
 
+static size_t encode_utf8(uint32_t c, uint8_t out[4])
+{
+    size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = len - 1; i > 0; i--) {
+        out[i] = (uint8_t)(0x80 | (c & 0x3f));
+        c >>= 6;
+    }
+    static const uint8_t marks[] = {0, 0xc0, 0xe0, 0xf0};
+    out[0] = (uint8_t)(marks[len - 1] | c);
+    return len;
+}
+
+static void every_character_is_valid_utf8_and_no_surrogate_is(void **state)
+{
+    for (uint32_t c = 0; c < 0x110000 + 0x1000; c++) {
+        uint8_t text[4];
+        size_t len = encode_utf8(c, text);
+        bool good = (c < 0xd800 || c > 0xdfff) && c < 0x110000;
+        assert_int_equal(chassis_utf8_len(text, len), good ? len : 0);
+        assert_int_equal(chassis_utf8_valid(chassis_view(text, len)), good && c != 0);
+        if (len > 1) {
+            assert_int_equal(chassis_utf8_len(text, len - 1), 0);
+        }
+    }
+}
+
+static void malformed_utf8_is_found_wherever_it_stands(void **state)
+{
+    static const char *const bad[] = {
+        "\x80",         "\xc0\x80",         "\xc1\xbf",         "\xe0\x9f\xbf",
+        "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+        "\xff",         "\xc3\x28",         "\xe2\x82\x28",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        for (size_t before = 0; before < 20; before++) {
+            uint8_t text[48];
+            memset(text, 'x', sizeof text);
+            assert_true(chassis_utf8_valid(chassis_view(text, sizeof text)));
+            memcpy(text + before, bad[i], strlen(bad[i]));
+            assert_false(chassis_utf8_valid(chassis_view(text, sizeof text)));
+            assert_false(chassis_utf8_valid(chassis_view(text, before + strlen(bad[i]))));
+        }
+    }
+    uint8_t nul[16] = "0123456789";
+    assert_true(chassis_utf8_valid(chassis_view(nul, 10)));
+    assert_false(chassis_utf8_valid(chassis_view(nul, 11)));
+    assert_true(chassis_utf8_valid(chassis_view_str("")));
+}
+
 struct item {
     int value;
     struct chassis_list link;
@@ -186,6 +236,8 @@ int main(void)
         cmocka_unit_test(crc32c_matches_the_published_vectors),
         cmocka_unit_test(big_endian_sorts_by_value),
         cmocka_unit_test(prng_repeats_by_seed),
+        cmocka_unit_test(every_character_is_valid_utf8_and_no_surrogate_is),
+        cmocka_unit_test(malformed_utf8_is_found_wherever_it_stands),
         cmocka_unit_test(list_keeps_order_and_removes_while_walking),
         cmocka_unit_test(every_fault_point_is_failed_in_turn),
     };
