@@ -68,10 +68,30 @@ up_wait() {
         "or the stored data is of another version (./dev clean forgets it)"
 }
 
+# The examples register in the background once they are ready.
+up_wait_registered() {
+    local i name
+    for name in echo crud; do
+        for ((i = 0; i < 100; i++)); do
+            ! "$root/build/release/bin/dctl" --endpoint "$up_endpoint" services get $name \
+                >/dev/null 2>&1 || continue 2
+            sleep 0.1
+        done
+        die "$name does not appear in the registry (log: $up_dir/log)"
+    done
+}
+
 # A step of the conversation: what is typed, and what came back.
 up_try() {
-    local answer
-    printf '   $ %s\n' "$*"
+    local answer word
+    printf '   $'
+    for word in "$@"; do
+        case $word in
+        *[[:space:]\{\"]*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "$word" ;;
+        esac
+    done
+    echo
     answer=$("$@" 2>&1) || { printf '%s\n' "$answer" >&2; return 1; }
     printf '%s\n' "$answer" | sed 's/^/     /'
     up_answer=$answer
@@ -166,6 +186,7 @@ cmd_up() {
     echo $! >"$up_dir/pid"
     trap 'say "stopping"; down_one "$up_dir"; exit 0' INT TERM
     up_wait
+    up_wait_registered
     up_smoke || { down_one "$up_dir"; die "the conversation failed (log: build/up/$nodes/log)"; }
     up_summary "$nodes"
     if [ "$detach" = 1 ]; then

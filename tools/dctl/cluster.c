@@ -102,7 +102,8 @@ int dctl_cluster_transfer(struct dctl *d, int argc, char **argv)
     struct dctl_node *map = dctl_map(&d->arena);
     dctl_add_text(&d->arena, map, "leader", res->leader);
     if (d->format == DCTL_TABLE) {
-        fprintf(d->out, "%s leads\n", res->leader);
+        bool known = res->leader[0] != '\0';
+        fprintf(d->out, "%s%s\n", res->leader, known ? " leads" : "leadership was handed over");
     } else {
         dctl_print(d, map, NULL);
     }
