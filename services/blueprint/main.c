@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "cluster/rpc.h"
+#include "core/control_plane/networking/v1/networking.pb-c.h"
+#include "core/registry/key_value/v1/key_value.pb-c.h"
 #include "key_value/rpc.h"
 #include "machine.h"
 #include "offline.h"
@@ -84,6 +86,8 @@ int main(int argc, char **argv)
     chassis_runtime_with_default(c, "service.network.bind_port", "2221");
     chassis_runtime_with_http_offset(c, 100);
     chassis_with_config(c, table, &settings);
+    chassis_runtime_with_type(c, &core__registry__key_value__v1__value__descriptor);
+    chassis_runtime_with_type(c, &core__control_plane__networking__v1__route__descriptor);
     chassis_with_consensus(c, &machine);
     chassis_with_runner(c, &(struct chassis_runner){start, stop, NULL});
     chassis_with_rpc_handler(c, bp_kv_service(&blueprint.kv));
