@@ -6,98 +6,22 @@ processes, raw samples in build/bench/*.json; a run with an error or a wrong ans
 """
 import json
 import os
-import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
-BIN = os.environ["DRAFT_BIN"]
-SOURCE = os.environ["DRAFT_SOURCE"]
-TMP = os.environ["DRAFT_TMP"]
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lib"))
+from processes import (BIN, SOURCE, TMP, Failed, Server, free_ports,  # noqa: E402,F401
+                       pause, rmtree, wait_for, workdir)
+
 ROUNDS = int(os.environ.get("DRAFT_BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("DRAFT_BENCH_SECONDS", "5"))
 WANT_JSON = "--json" in sys.argv
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-class Failed(Exception):
-    """A side did not do its work: the row fails."""
 
 
 def progress(text):
     print(f"   {text}", file=sys.stderr, flush=True)
-
-
-def workdir(name):
-    os.makedirs(TMP, exist_ok=True)
-    return tempfile.mkdtemp(prefix=f"bench-{name}-", dir=TMP)
-
-
-def free_ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def pause(seconds):
-    """Between two polls, and while something idle is measured."""
-    threading.Event().wait(seconds)
-
-
-def wait_for(what, condition, seconds=30.0, every=0.01):
-    """Poll a condition; what is waited for is named when it never comes."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        pause(every)
-    raise Failed(f"{what} did not happen within {seconds:g} s")
-
-
-class Server:
-    """A process whose CPU and memory are measured; killed at exit."""
-
-    def __init__(self, argv, cwd=None, env=None, log=None):
-        out = open(log, "ab") if log else subprocess.DEVNULL
-        self.process = subprocess.Popen(argv, cwd=cwd, env=env, stdout=subprocess.PIPE if not log
-                                        else out, stderr=out if log else None)
-
-    def first_line(self):
-        return self.process.stdout.readline().decode().strip()
-
-    def cpu_s(self):
-        """User and system time of the process, its ended threads included."""
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def memory(self):
-        values = {}
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
-            for line in f:
-                if line.startswith(("VmRSS", "RssAnon")):
-                    name, value = line.split(":")
-                    values[name] = int(value.split()[0]) * 1024
-        return values
-
-    def stop(self, how=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
 
 
 def cpu_total(servers):
@@ -216,7 +140,3 @@ def main(bench, cases):
             print(f"bench {bench}: {failed[-1]}", file=sys.stderr)
     table.finish()
     return 1 if failed else 0
-
-
-def rmtree(path):
-    shutil.rmtree(path, ignore_errors=True)

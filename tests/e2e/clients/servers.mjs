@@ -33,6 +33,7 @@ export async function service(name, flags = []) {
   let log = "";
   const child = spawn(join(bin, name), [
     "--service.network.bind_port=0", "--service.network.http_port=0",
+    "--service.network.admin_port=0",
     `--service.network.port_file=${portFile}`, `--service.data_directory=${join(dir, "data")}`,
     ...flags,
   ], { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
@@ -64,14 +65,14 @@ export async function service(name, flags = []) {
   }
 }
 
-// Lines of `name port`.
+// The JSON object the runtime writes once it is ready.
 function readPorts(text) {
-  const ports = {};
-  for (const line of text.split("\n")) {
-    const match = line.match(/^(\w+)[ :=]+(?:.*:)?(\d+)$/);
-    if (match) ports[match[1]] = Number(match[2]);
+  try {
+    const ports = JSON.parse(text);
+    return ports.rpc && ports.http ? ports : null;
+  } catch {
+    return null;
   }
-  return ports.rpc && ports.http ? ports : null;
 }
 
 // The interoperability server prints its port.
