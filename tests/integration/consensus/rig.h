@@ -292,7 +292,7 @@ static inline void rig_init(struct rig *rig, unsigned n)
         snprintf(node->name, sizeof node->name, "n%u", i + 1);
         snprintf(node->address, sizeof node->address, "127.0.0.1:%u", node->port);
         snprintf(node->directory, sizeof node->directory, "%.250s/n%u", root, i + 1);
-        snprintf(rig->members[i], sizeof rig->members[i], "%s@%s", node->name, node->address);
+        snprintf(rig->members[i], sizeof rig->members[i], "n%u@127.0.0.1:%u", i + 1, node->port);
         rig->member_list[i] = rig->members[i];
     }
 }
