@@ -14,10 +14,10 @@ outside_library(lmdb lmdb)
 outside_library(uv libuv)
 outside_library(microhttpd libmicrohttpd)
 outside_library(yaml yaml-0.1)
-outside_library(jansson jansson)
 outside_library(crypto libcrypto)
 if(DRAFT_TESTS)
     outside_library(cmocka cmocka)
+    outside_library(jansson jansson) # reads JSON that our own code wrote
 endif()
 
 # libraft: exactly 0.22.1, from bookworm-backports, unpacked under build/deps by ./dev (its

@@ -23,7 +23,7 @@ OUTSIDE = {
     r"grpc/": r"chassis/rpc/",
     r"openssl/": r"chassis/auth/",
     r"yaml\.h": r"chassis/config/",
-    r"jansson\.h": r"chassis/proto/",
+    r"jansson\.h": r"tests/",
     r"microhttpd\.h": r"chassis/http/",
     r"protobuf-c/": r"chassis/(proto|codegen)/",
 }

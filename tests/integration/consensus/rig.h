@@ -75,8 +75,7 @@ static inline bool rig_wait(bool (*done)(void *), void *data, unsigned timeout_m
         if (chassis_os_monotonic_ns() > end) {
             return false;
         }
-        struct timespec pause = {0, 500000};
-        nanosleep(&pause, NULL);
+        poll(NULL, 0, 1);
     }
     return true;
 }

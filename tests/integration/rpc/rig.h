@@ -55,13 +55,6 @@ void probe_release(void);
 void probe_last_peer(struct chassis_peer *ret, char name[128]);
 struct chassis_service probe_service(void);
 
-/* Poll a condition, at most 20 s. */
-#define WAIT_UNTIL(condition)                                                                      \
-    do {                                                                                           \
-        for (int wait_i_ = 0; !(condition) && wait_i_ < 20000; wait_i_++) {                        \
-            usleep(1000);                                                                          \
-        }                                                                                          \
-        assert_true(condition);                                                                    \
-    } while (0)
+#define WAIT_UNTIL(condition) test_wait_until(condition)
 
 #endif

@@ -148,9 +148,7 @@ static void slow_message(struct chassis_client_stream *stream, const void *messa
                          struct chassis_view encoded, void *data)
 {
     struct slow *slow = data;
-    while (!atomic_load(&slow->go)) {
-        usleep(1000);
-    }
+    test_wait_until(atomic_load(&slow->go));
     result_stream.message(stream, message, encoded, &slow->result);
 }
 static void slow_closed(struct chassis_client_stream *stream, const struct chassis_reply *status,
