@@ -42,6 +42,11 @@ static void run_done(struct chassis_task *task)
 void propose_finish(struct chassis_consensus *n, struct chassis_proposal *p)
 {
     uint32_t held = proposal_state(p)->held_bytes;
+    if (held != 0) {
+        uint64_t timeout = p->timeout_ns != 0 ? p->timeout_ns : 10 * CHASSIS_NS_PER_S;
+        uint64_t accepted = proposal_state(p)->deadline_ns - timeout;
+        chassis_histogram_observe(n->metrics.proposal, (double)(node_now(n) - accepted) / 1e9);
+    }
     chassis_buf_fini(&p->command);
     atomic_fetch_sub(&n->outstanding_bytes, held);
     atomic_fetch_sub(&n->outstanding, held != 0);
