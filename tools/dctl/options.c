@@ -134,7 +134,7 @@ static int parse_option(struct dctl *d, int argc, char **argv, int *at)
         o = find_option(d->command, name, len, 0);
         value = equals != NULL ? equals + 1 : NULL;
     } else {
-        o = find_option(d->command, NULL, 0, word[1]);
+        o = find_option(d->command, "", 0, word[1]);
         value = word[2] != '\0' ? word + 2 : NULL;
     }
     if (o == NULL) {
@@ -158,7 +158,7 @@ static bool value_follows(const char *word)
 {
     const struct dctl_option *o =
         word[1] == '-' ? find_in(dctl_global_options, word + 2, strlen(word + 2), 0)
-                       : (word[2] == '\0' ? find_in(dctl_global_options, NULL, 0, word[1]) : NULL);
+                       : (word[2] == '\0' ? find_in(dctl_global_options, "", 0, word[1]) : NULL);
     return o != NULL && o->value != DCTL_FLAG;
 }
 
