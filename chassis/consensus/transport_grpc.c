@@ -239,7 +239,7 @@ static bool inbound_may_end(struct inbound *in)
 static int check_hello(struct grpc_transport *t, struct chassis_view data, struct hello *ret_hello,
                        struct chassis_error *err)
 {
-    struct hello expected = {.to = t->self.id};
+    struct hello expected = {0};
     pthread_mutex_lock(&t->lock);
     bool serving = t->serving;
     pthread_mutex_unlock(&t->lock);
