@@ -46,8 +46,8 @@ struct chassis_http_options {
     const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start */
     bool plaintext_beyond_loopback;     /* else a plaintext address others can reach is refused */
     struct chassis_server *server;      /* whose methods are served; NULL = none */
-    struct chassis_type_registry *types; /* for Any in JSON, beside the methods' own; may be NULL */
-    const struct chassis_http_file *files; /* the web application */
+    const struct chassis_type_registry *types; /* for Any in JSON; NULL = those the methods use */
+    const struct chassis_http_file *files;     /* the web application */
     size_t n_files;
     const char *const *origins; /* allowed for browsers (CORS), "*" = any; may be NULL */
     size_t n_origins;

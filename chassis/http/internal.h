@@ -42,10 +42,10 @@ struct http_listener {
 struct chassis_http {
     struct chassis_http_options options; /* defaults filled in */
     struct chassis_logger *log;
-    struct chassis_type_registry *types;
-    bool own_types;
-    uint64_t *etags;                   /* one per file */
-    struct http_listener listeners[2]; /* public, admin */
+    const struct chassis_type_registry *types;
+    struct chassis_type_registry *own_types; /* or NULL */
+    uint64_t *etags;                         /* one per file */
+    struct http_listener listeners[2];       /* public, admin */
     pthread_t thread;
     int epoll_fd, wake_fd;
     struct chassis_list exchanges; /* owner: the http thread, as of the next two */

@@ -307,16 +307,19 @@ static void add_types(struct chassis_type_registry *types, const ProtobufCMessag
 
 static void collect_types(struct chassis_http *http)
 {
-    http->own_types = http->options.types == NULL;
-    http->types = http->own_types ? chassis_type_registry_new() : http->options.types;
+    http->types = http->options.types;
+    if (http->types != NULL) {
+        return;
+    }
+    http->types = http->own_types = chassis_type_registry_new();
     size_t n = http->options.server != NULL ? chassis_server_method_count(http->options.server) : 0;
     for (size_t i = 0; i < n; i++) {
         const struct chassis_method *m = chassis_server_method_at(http->options.server, i)->method;
         if (m->request != NULL) {
-            add_types(http->types, chassis_message_descriptor(m->request));
+            add_types(http->own_types, chassis_message_descriptor(m->request));
         }
         if (m->response != NULL) {
-            add_types(http->types, chassis_message_descriptor(m->response));
+            add_types(http->own_types, chassis_message_descriptor(m->response));
         }
     }
 }
@@ -350,9 +353,7 @@ static void make_metrics(struct chassis_http *http)
 
 static void http_free(struct chassis_http *http)
 {
-    if (http->own_types) {
-        chassis_type_registry_free(http->types);
-    }
+    chassis_type_registry_free(http->own_types);
     chassis_timers_fini(&http->timers);
     close(http->epoll_fd);
     close(http->wake_fd);

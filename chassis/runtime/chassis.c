@@ -18,7 +18,7 @@ struct chassis *chassis_new(const char *name, int argc, char **argv)
     c->http_offset = 1;
     c->booted_ns = chassis_os_monotonic_ns();
     c->log = chassis_log_module(name);
-    c->types = chassis_type_registry_new();
+    c->types = chassis_dynamic_new();
     pthread_mutex_init(&c->mutex, NULL);
     pthread_cond_init(&c->changed, NULL);
     c->tables[0] = chassis_settings_table;
@@ -121,7 +121,15 @@ void chassis_runtime_with_drain(struct chassis *c, void (*drain)(void *data), vo
 
 void chassis_runtime_with_type(struct chassis *c, const ProtobufCMessageDescriptor *type)
 {
-    chassis_type_registry_add(c->types, type);
+    ROOM(c->n_more_types, RUNTIME_TYPES_MAX);
+    c->more_types[c->n_more_types++] = type;
+}
+
+void chassis_runtime_with_file(struct chassis *c, const struct chassis_file_descriptor *file)
+{
+    struct chassis_error err = {0};
+    int rc = chassis_dynamic_add_embedded(c->types, file, &err);
+    CHASSIS_ASSERT(rc == 0); /* our own generator wrote it */
 }
 
 void chassis_runtime_with_http_offset(struct chassis *c, unsigned offset)

@@ -6,7 +6,7 @@
 #include "consensus/transport_grpc.h"
 #include "runtime/internal.h"
 
-enum { HAND_OVER_MS = 2000, CLOSE_MS = 5000 };
+enum { HAND_OVER_MS = 2000 };
 
 struct runtime_cluster {
     struct chassis *c;
@@ -149,7 +149,6 @@ struct waiter {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     bool done;
-    struct chassis_error err;
 };
 
 static void waiter_init(struct waiter *w)
@@ -221,11 +220,54 @@ int stage_cluster_start(struct chassis *c, struct chassis_error *err)
     return 0;
 }
 
+/* A hand-over may never end (the others are gone too): it is waited for a limited time, and whoever
+ * comes last, the waiting thread or the answer, frees. */
+struct hand_over {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool done, abandoned;
+    int status;
+};
+
+static void hand_over_free(struct hand_over *h)
+{
+    pthread_cond_destroy(&h->cond);
+    pthread_mutex_destroy(&h->mutex);
+    free(h);
+}
+
 static void on_transferred(int status, const char *text, void *data)
 {
-    struct waiter *w = data;
-    chassis_error_set(&w->err, status, "%s", text != NULL ? text : "");
-    waiter_hit(w);
+    struct hand_over *h = data;
+    pthread_mutex_lock(&h->mutex);
+    h->done = true;
+    h->status = status;
+    bool abandoned = h->abandoned;
+    pthread_cond_signal(&h->cond);
+    pthread_mutex_unlock(&h->mutex);
+    if (abandoned) {
+        hand_over_free(h);
+    }
+}
+
+static int hand_over_wait(struct hand_over *h)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += HAND_OVER_MS / 1000;
+    int rc = 0;
+    pthread_mutex_lock(&h->mutex);
+    while (!h->done && rc == 0) {
+        rc = pthread_cond_timedwait(&h->cond, &h->mutex, &until);
+    }
+    bool done = h->done;
+    int status = done ? h->status : CHASSIS_DEADLINE_EXCEEDED;
+    h->abandoned = !done;
+    pthread_mutex_unlock(&h->mutex);
+    if (done) {
+        hand_over_free(h);
+    }
+    return status;
 }
 
 void cluster_hand_over(struct chassis *c)
@@ -238,12 +280,11 @@ void cluster_hand_over(struct chassis *c)
     if (status.role != CHASSIS_ROLE_LEADER || status.n_members == 1) {
         return;
     }
-    struct waiter waiter;
-    waiter_init(&waiter);
-    chassis_consensus_transfer(c->cluster->node, 0, on_transferred, &waiter);
-    waiter_wait(&waiter);
-    chassis_log_info(c->log, "leadership handed over", chassis_f_code(waiter.err.code),
-                     chassis_f_err(&waiter.err));
+    struct hand_over *h = chassis_base_zalloc(sizeof *h);
+    pthread_mutex_init(&h->mutex, NULL);
+    pthread_cond_init(&h->cond, NULL);
+    chassis_consensus_transfer(c->cluster->node, 0, on_transferred, h);
+    chassis_log_info(c->log, "leadership handed over", chassis_f_code(hand_over_wait(h)));
 }
 
 bool cluster_ready(void *data)

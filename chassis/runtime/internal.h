@@ -10,7 +10,7 @@
 #include "loop/loop.h"
 #include "os/disk.h"
 #include "os/os.h"
-#include "proto/message.h"
+#include "proto/dynamic.h"
 #include "registry/registry.h"
 #include "rpc/server.h"
 #include "runtime/life.h"
@@ -22,6 +22,7 @@ enum {
     RUNTIME_RUNNERS_MAX = 32,
     RUNTIME_CHECKS_MAX = 32,
     RUNTIME_DRAINS_MAX = 16,
+    RUNTIME_TYPES_MAX = 64,
     RUNTIME_REPOSITORIES_MAX = 8,
     RUNTIME_CLIENTS_MAX = 64,
     RUNTIME_DEFAULTS_MAX = 16,
@@ -94,7 +95,9 @@ struct chassis {
     struct runtime_cluster *cluster;
     struct chassis_buf cluster_secret;
     struct chassis_server *server;
-    struct chassis_type_registry *types;
+    const ProtobufCMessageDescriptor *more_types[RUNTIME_TYPES_MAX];
+    unsigned n_more_types;
+    struct chassis_dynamic *types; /* of all services' files: what an Any can hold in JSON */
     struct chassis_http *http;
     struct chassis_registry *registry;
     char rpc_address[280], http_address[280];

@@ -75,6 +75,14 @@ int stage_server(struct chassis *c, struct chassis_error *err)
     free(peers);
     for (unsigned i = 0; rc == 0 && i < c->n_services; i++) {
         rc = chassis_server_add(c->server, c->services[i], err);
+        rc = rc == 0 ? chassis_dynamic_add_embedded(c->types, c->services[i].type->file, err) : rc;
+    }
+    rc = rc == 0 ? chassis_dynamic_link(c->types, err) : rc;
+    /* The registry is ours until listeners open: nobody else reads it yet. */
+    struct chassis_type_registry *types =
+        (struct chassis_type_registry *)(uintptr_t)chassis_dynamic_types(c->types);
+    for (unsigned i = 0; rc == 0 && i < c->n_more_types; i++) {
+        chassis_type_registry_add(types, c->more_types[i]);
     }
     rc = rc == 0 ? cluster_add_services(c, err) : rc;
     if (rc != 0) {
@@ -123,7 +131,7 @@ int stage_http(struct chassis *c, struct chassis_error *err)
         .tls = c->has_tls ? &c->tls : NULL,
         .plaintext_beyond_loopback = s->plaintext,
         .server = c->server,
-        .types = c->types,
+        .types = chassis_dynamic_types(c->types),
         .files = c->files,
         .n_files = c->n_files,
         .origins = s->origins.items,
@@ -208,8 +216,12 @@ int stage_register(struct chassis *c, struct chassis_error *err)
     const struct chassis_service *const *services;
     size_t n = chassis_server_services(c->server, &services);
     const char **names = chassis_base_alloc((n + 1) * sizeof *names);
+    size_t n_names = 0;
     for (size_t i = 0; i < n; i++) {
-        names[i] = services[i]->type->name;
+        const char *name = services[i]->type->name;
+        if (strncmp(name, "grpc.", 5) != 0) { /* health and reflection: everybody has them */
+            names[n_names++] = name;
+        }
     }
     struct chassis_registration registration = {
         .name = c->settings.name,
@@ -217,7 +229,7 @@ int stage_register(struct chassis *c, struct chassis_error *err)
         .address = c->rpc_address,
         .http_address = c->http_address,
         .services = names,
-        .n_services = n,
+        .n_services = n_names,
         .metadata = c->metadata,
         .n_metadata = c->n_metadata,
         .healthy = chassis_runtime_is_ready(c),

@@ -77,7 +77,7 @@ static void chassis_free(struct chassis *c)
     free(c->group);
     free(c->files);
     free(c->own_table);
-    chassis_type_registry_free(c->types);
+    chassis_dynamic_free(c->types);
     chassis_config_free(c->config);
     chassis_buf_fini(&c->checks_json);
     pthread_cond_destroy(&c->changed);

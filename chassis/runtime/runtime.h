@@ -6,11 +6,10 @@
 #ifndef CHASSIS_RUNTIME_RUNTIME_H
 #define CHASSIS_RUNTIME_RUNTIME_H
 
-#include <protobuf-c/protobuf-c.h>
-
 #include <chassis/chassis.h>
 
 #include "auth/auth.h"
+#include "proto/message.h"
 #include "runtime/settings.h"
 
 struct chassis_server;
@@ -21,8 +20,11 @@ void chassis_runtime_with_token_verifier(struct chassis *c,
                                                        struct chassis_auth_claims *ret_claims,
                                                        struct chassis_error *err),
                                          void *data);
-/* A message type that may stand in an Any, so that JSON callers can write and read it. */
+/* A message type that may stand in an Any of JSON callers. */
 void chassis_runtime_with_type(struct chassis *c, const ProtobufCMessageDescriptor *type);
+/* Messages of `file` and what it imports may stand in an Any of JSON callers, beside those of the
+ * files of the registered services, which are known anyway. */
+void chassis_runtime_with_file(struct chassis *c, const struct chassis_file_descriptor *file);
 /* HTTP on bind_port + `offset` instead of + 1, unless configured. */
 void chassis_runtime_with_http_offset(struct chassis *c, unsigned offset);
 /* Before chassis_run: defaults of keys that this service sets otherwise ("service.network.bind_port",
