@@ -16,6 +16,9 @@ struct chassis_call *chassis_call_new(struct chassis_server *server,
 {
     struct chassis_call *call = rpc_server_call_get(server);
     call->method = method;
+    if (method->access == CHASSIS_ACCESS_PEER) {
+        atomic_fetch_add(&server->lasting, 1);
+    }
     call->ops = ops;
     call->transport = transport;
     call->deadline_ns = deadline_ns;

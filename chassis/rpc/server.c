@@ -251,7 +251,7 @@ static void wait_idle(struct chassis_server *server, uint64_t grace_ms)
     until.tv_nsec = (long)(ns % CHASSIS_NS_PER_S);
     int rc = 0;
     pthread_mutex_lock(&server->pool_lock);
-    while (atomic_load(&server->objects) != 0 && rc != ETIMEDOUT) {
+    while (atomic_load(&server->objects) > atomic_load(&server->lasting) && rc != ETIMEDOUT) {
         rc = pthread_cond_timedwait(&server->idle, &server->pool_lock, &until);
     }
     pthread_mutex_unlock(&server->pool_lock);
@@ -364,6 +364,7 @@ static void call_reset(struct chassis_call *call)
 void rpc_server_call_put(struct chassis_call *call)
 {
     struct chassis_server *server = call->server;
+    bool lasting = call->method->access == CHASSIS_ACCESS_PEER;
     call_reset(call);
     pthread_mutex_lock(&server->pool_lock);
     bool keep = server->pool_n < RPC_FREE_CALLS_MAX;
@@ -372,7 +373,8 @@ void rpc_server_call_put(struct chassis_call *call)
         server->pool = call;
         server->pool_n++;
     }
-    if (atomic_fetch_sub(&server->objects, 1) == 1) {
+    atomic_fetch_sub(&server->lasting, lasting ? 1 : 0);
+    if (atomic_fetch_sub(&server->objects, 1) - 1 <= atomic_load(&server->lasting)) {
         pthread_cond_broadcast(&server->idle);
     }
     pthread_mutex_unlock(&server->pool_lock); /* the server may be gone from here on */

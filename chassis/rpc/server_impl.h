@@ -44,6 +44,7 @@ struct chassis_server {
     atomic_uint calls;
     atomic_size_t call_bytes;
     atomic_size_t objects; /* calls not yet freed */
+    atomic_size_t lasting; /* of them those between nodes: a drain does not wait for their end */
     struct chassis_gauge *in_flight;
     struct chassis_counter *refused;
 
