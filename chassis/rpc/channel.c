@@ -6,43 +6,147 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "os/os.h"
 
 static struct {
     pthread_mutex_t lock;
     unsigned refs;
-    struct rpc_queue queue;
-    grpc_channel *lame; /* never changes its state: watching it with a deadline is a timer */
+    struct rpc_queue *queue;
     struct rpc_channel *channels;
+    struct chassis_list timers; /* by due time */
+    _Atomic uint64_t next_ns;   /* due time of the first; UINT64_MAX = none */
+    grpc_channel *lame;         /* never changes its state: watching it wakes the queue */
+    struct rpc_tag wake_tag;
+    bool waking;
 } env = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- timers ---- */
+
+/* Runs only to end the wait of the queue's thread. */
+static void on_wake(struct rpc_tag *tag, bool ok)
+{
+    pthread_mutex_lock(&env.lock);
+    env.waking = false;
+    pthread_mutex_unlock(&env.lock);
+}
+
+/* The first timer changed: the queue's thread waits for another time now. Under the lock. */
+static void first_changed(void)
+{
+    struct rpc_timer *first = chassis_list_empty(&env.timers)
+                                  ? NULL
+                                  : chassis_list_entry(env.timers.next, struct rpc_timer, link);
+    atomic_store(&env.next_ns, first != NULL ? first->due_ns : UINT64_MAX);
+    if (first != NULL && !env.waking && !rpc_client_on_queue()) {
+        env.waking = true;
+        rpc_tag_set(&env.wake_tag, on_wake);
+        grpc_channel_watch_connectivity_state(
+            env.lame, grpc_channel_check_connectivity_state(env.lame, 0),
+            gpr_inf_past(GPR_CLOCK_MONOTONIC), env.queue->cq, &env.wake_tag);
+    }
+}
+
+static void timer_insert(struct rpc_timer *timer, uint64_t due_ns)
+{
+    struct chassis_list *at = env.timers.prev; /* most are due last */
+    while (at != &env.timers && chassis_list_entry(at, struct rpc_timer, link)->due_ns > due_ns) {
+        at = at->prev;
+    }
+    timer->due_ns = due_ns;
+    chassis_list_prepend(at, &timer->link);
+    if (at == &env.timers) {
+        first_changed();
+    }
+}
+
+void rpc_timer_init(struct rpc_timer *timer, void (*run)(struct rpc_timer *timer))
+{
+    chassis_list_init(&timer->link);
+    timer->run = run;
+}
+
+void rpc_timer_start(struct rpc_timer *timer, uint64_t due_ns)
+{
+    pthread_mutex_lock(&env.lock);
+    timer_insert(timer, due_ns);
+    pthread_mutex_unlock(&env.lock);
+}
+
+void rpc_timer_hurry(struct rpc_timer *timer)
+{
+    pthread_mutex_lock(&env.lock);
+    if (!chassis_list_empty(&timer->link)) {
+        chassis_list_remove(&timer->link);
+        timer->due_ns = 0;
+        chassis_list_prepend(&env.timers, &timer->link);
+        first_changed();
+    }
+    pthread_mutex_unlock(&env.lock);
+}
+
+/* The first timer if it is due, taken off. (A queue that is being closed has none.) */
+static struct rpc_timer *timer_due(void)
+{
+    struct rpc_timer *due = NULL;
+    pthread_mutex_lock(&env.lock);
+    if (rpc_client_on_queue() && !chassis_list_empty(&env.timers)) {
+        struct rpc_timer *first = chassis_list_entry(env.timers.next, struct rpc_timer, link);
+        if (first->due_ns <= chassis_os_monotonic_ns()) {
+            due = first;
+            chassis_list_remove(&due->link);
+            first_changed();
+        }
+    }
+    pthread_mutex_unlock(&env.lock);
+    return due;
+}
+
+/* Between two tags: run what is due; when the next is. */
+static uint64_t timers_run(void)
+{
+    uint64_t next_ns;
+    while ((next_ns = atomic_load(&env.next_ns)) <= chassis_os_monotonic_ns()) {
+        struct rpc_timer *due = timer_due();
+        if (due == NULL) {
+            return UINT64_MAX;
+        }
+        due->run(due);
+    }
+    return next_ns;
+}
+
+/* ---- life ---- */
 
 void rpc_client_env_ref(void)
 {
     pthread_mutex_lock(&env.lock);
     if (env.refs++ == 0) {
         rpc_grpc_ref();
-        rpc_queue_init(&env.queue);
+        env.queue = chassis_base_zalloc(sizeof *env.queue);
+        rpc_queue_init(env.queue);
+        env.queue->timers = timers_run;
         env.lame = grpc_lame_client_channel_create("timer", GRPC_STATUS_UNAVAILABLE, "timer");
-        rpc_queue_start(&env.queue, "cq-client");
+        chassis_list_init(&env.timers);
+        atomic_store(&env.next_ns, UINT64_MAX);
+        env.waking = false;
+        rpc_queue_start(env.queue, "cq-client");
     }
     pthread_mutex_unlock(&env.lock);
 }
 
-struct last { /* what is left to do when the last user went on the queue's own thread */
-    struct rpc_queue queue;
+struct last { /* what is left to do when the last user went */
+    struct rpc_queue *queue;
     grpc_channel *lame;
 };
 
-static void last_close(struct last *last)
-{
-    grpc_channel_destroy(last->lame);
-    rpc_queue_fini(&last->queue);
-    rpc_grpc_unref();
-}
-
 static void *last_main(void *arg)
 {
-    last_close(arg);
-    free(arg);
+    struct last *last = arg;
+    grpc_channel_destroy(last->lame);
+    rpc_queue_fini(last->queue);
+    rpc_grpc_unref();
+    free(last->queue);
+    free(last);
     return NULL;
 }
 
@@ -54,10 +158,11 @@ void rpc_client_env_unref(void)
     pthread_mutex_lock(&env.lock);
     CHASSIS_ASSERT(env.refs > 0);
     if (--env.refs == 0) {
-        CHASSIS_ASSERT(env.channels == NULL);
+        CHASSIS_ASSERT(env.channels == NULL && chassis_list_empty(&env.timers));
         last = chassis_base_alloc(sizeof *last);
         last->queue = env.queue;
         last->lame = env.lame;
+        env.queue = NULL;
     }
     pthread_mutex_unlock(&env.lock);
     if (last == NULL) {
@@ -75,20 +180,12 @@ void rpc_client_env_unref(void)
 
 grpc_completion_queue *rpc_client_queue(void)
 {
-    return env.queue.cq;
+    return env.queue->cq;
 }
 
 bool rpc_client_on_queue(void)
 {
-    return env.refs != 0 && pthread_equal(env.queue.thread, pthread_self());
-}
-
-void rpc_client_after(struct rpc_tag *tag, uint64_t delay_ns)
-{
-    gpr_timespec when = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
-                                     gpr_time_from_nanos((int64_t)delay_ns, GPR_TIMESPAN));
-    grpc_channel_watch_connectivity_state(
-        env.lame, grpc_channel_check_connectivity_state(env.lame, 0), when, env.queue.cq, tag);
+    return env.queue != NULL && rpc_queue_current() == env.queue;
 }
 
 /* ---- channels ---- */

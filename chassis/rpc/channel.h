@@ -7,6 +7,7 @@
 #define CHASSIS_RPC_CHANNEL_H
 
 #include "auth/auth.h"
+#include "base/list.h"
 #include "rpc/grpc_env.h"
 
 struct rpc_channel {
@@ -30,8 +31,18 @@ void rpc_client_env_unref(void);
 grpc_completion_queue *rpc_client_queue(void);
 /* True on the thread that runs callbacks. */
 bool rpc_client_on_queue(void);
-/* Run `tag` on the queue after `delay_ns`; cannot be taken back. */
-void rpc_client_after(struct rpc_tag *tag, uint64_t delay_ns);
+
+/* A timer runs on the queue's thread, once per start. */
+struct rpc_timer {
+    struct chassis_list link;
+    uint64_t due_ns;
+    void (*run)(struct rpc_timer *timer);
+};
+void rpc_timer_init(struct rpc_timer *timer, void (*run)(struct rpc_timer *timer));
+/* `due_ns`: monotonic; UINT64_MAX: when it is hurried. */
+void rpc_timer_start(struct rpc_timer *timer, uint64_t due_ns);
+/* Due now, if it is started; else nothing. */
+void rpc_timer_hurry(struct rpc_timer *timer);
 
 struct rpc_channel *rpc_channel_acquire(const struct rpc_channel_options *options);
 void rpc_channel_release(struct rpc_channel *channel);

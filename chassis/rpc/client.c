@@ -88,8 +88,27 @@ static void on_endpoints(const struct chassis_endpoint *endpoints, size_t n, con
         endpoints_set(client, endpoints, n);
         client->resolved = true;
         snprintf(client->why, sizeof client->why, "%s", why != NULL ? why : "");
+        chassis_list_foreach (it, &client->active) {
+            struct rpc_client_op *op = chassis_list_entry(it, struct rpc_client_op, link);
+            if (op->unresolved) {
+                op->unresolved = false;
+                rpc_timer_hurry(&op->timer);
+            }
+        }
     }
     pthread_mutex_unlock(&client->lock);
+}
+
+int rpc_client_wait_resolved(struct chassis_client *client, struct rpc_client_op *op,
+                             uint64_t deadline_ns, struct chassis_error *err)
+{
+    if (deadline_ns <= chassis_os_monotonic_ns()) {
+        return chassis_error_set(err, CHASSIS_DEADLINE_EXCEEDED,
+                                 "'%s' was not resolved before the deadline", client->target);
+    }
+    op->unresolved = true;
+    rpc_timer_start(&op->timer, deadline_ns);
+    return 0;
 }
 
 int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *avoid,
@@ -430,6 +449,7 @@ void chassis_client_free(struct chassis_client *client)
     chassis_list_foreach (it, &client->active) {
         struct rpc_client_op *op = chassis_list_entry(it, struct rpc_client_op, link);
         op->cancelled = true;
+        rpc_timer_hurry(&op->timer);
         if (op->call != NULL) {
             grpc_call_cancel(op->call, NULL);
         }
@@ -441,9 +461,11 @@ void chassis_client_free(struct chassis_client *client)
     rpc_client_unref(client);
 }
 
-bool rpc_client_enter(struct chassis_client *client, struct rpc_client_op *op)
+bool rpc_client_enter(struct chassis_client *client, struct rpc_client_op *op,
+                      void (*resume)(struct rpc_timer *timer))
 {
     op->client = client;
+    rpc_timer_init(&op->timer, resume);
     pthread_mutex_lock(&client->lock);
     bool open = !client->closed;
     client->refs++;

@@ -11,15 +11,16 @@
 
 struct unary {
     struct rpc_client_op op;
-    struct rpc_tag tag;                  /* of the attempt, or of the wait before the next one */
+    struct rpc_tag tag;                  /* of the attempt */
     struct chassis_task task;            /* the callback, on the caller's executor */
     const struct chassis_method *method; /* NULL: raw bytes */
     char *path;
     grpc_slice request;
     struct rpc_headers headers;
-    uint64_t deadline_ns, wait_ns;
+    uint64_t deadline_ns;
     unsigned attempts;
-    bool idempotent, direct; /* direct: the callback runs on the queue whatever the executor */
+    bool idempotent, failed; /* failed: with `error`, before anything could be started */
+    bool direct;             /* direct: the callback runs on the queue whatever the executor */
     chassis_reply_cb done;
     void *data;
     struct chassis_arena arena;
@@ -104,31 +105,34 @@ static void finish(struct unary *u, int code, const char *text)
     }
 }
 
-static void on_fail(struct rpc_tag *tag, bool ok)
-{
-    struct unary *u = chassis_container_of(tag, struct unary, tag);
-    finish(u, u->error.code, u->error.text);
-}
-
 /* From the caller's thread: the callback must not run inside the call. */
 static void fail_later(struct unary *u)
 {
-    rpc_tag_set(&u->tag, on_fail);
-    rpc_client_after(&u->tag, 0);
+    u->failed = true;
+    rpc_timer_start(&u->op.timer, 0);
+}
+
+/* The wait is over: before the next attempt, for the resolver, or for nothing. */
+static void on_timer(struct rpc_timer *timer)
+{
+    struct unary *u = chassis_container_of(timer, struct unary, op.timer);
+    if (u->failed) {
+        finish(u, u->error.code, u->error.text);
+    } else {
+        attempt(u);
+    }
 }
 
 /* ---- attempts ---- */
 
-static void on_wait(struct rpc_tag *tag, bool ok)
-{
-    struct unary *u = chassis_container_of(tag, struct unary, tag);
-    attempt(u);
-}
-
+/* Under the lock: a client that is being freed hurries what it finds started, and waits. */
 static void attempt_after(struct unary *u, uint64_t delay_ns)
 {
-    rpc_tag_set(&u->tag, on_wait);
-    rpc_client_after(&u->tag, delay_ns);
+    struct chassis_client *client = u->op.client;
+    pthread_mutex_lock(&client->lock);
+    bool cancelled = u->op.cancelled;
+    rpc_timer_start(&u->op.timer, cancelled ? 0 : chassis_os_monotonic_ns() + delay_ns);
+    pthread_mutex_unlock(&client->lock);
 }
 
 static void succeed(struct unary *u)
@@ -235,7 +239,6 @@ static void attempt_batch(struct unary *u, grpc_call *call)
 static void attempt(struct unary *u)
 {
     struct chassis_client *client = u->op.client;
-    bool late = u->deadline_ns != UINT64_MAX && chassis_os_monotonic_ns() >= u->deadline_ns;
     grpc_call *call = NULL;
     pthread_mutex_lock(&client->lock);
     int rc = u->op.cancelled
@@ -250,16 +253,14 @@ static void attempt(struct unary *u)
         grpc_slice_unref(method);
         u->op.call = call;
     }
+    bool wait = rc == CHASSIS_BUSY;
+    if (wait) {
+        rc = rpc_client_wait_resolved(client, &u->op, u->deadline_ns, &u->error);
+    }
     pthread_mutex_unlock(&client->lock);
-    if (rc == CHASSIS_BUSY && !late) { /* not resolved yet: look again soon */
-        u->wait_ns = u->wait_ns != 0 && u->wait_ns < 100 * CHASSIS_NS_PER_MS
-                         ? u->wait_ns * 2
-                         : (u->wait_ns != 0 ? u->wait_ns : 2 * CHASSIS_NS_PER_MS);
-        attempt_after(u, u->wait_ns);
-    } else if (rc != 0) {
-        u->error.code = rc == CHASSIS_BUSY ? CHASSIS_DEADLINE_EXCEEDED : rc;
+    if (rc != 0) {
         fail_later(u);
-    } else {
+    } else if (!wait) {
         if (u->attempts > 1) {
             rpc_client_headers_renew(client, u->path, &u->headers);
         }
@@ -296,7 +297,7 @@ static void unary_start(struct chassis_client *client, const struct chassis_meth
     grpc_metadata_array_init(&u->initial);
     grpc_metadata_array_init(&u->trailing);
     chassis_arena_init(&u->arena, NULL, 0, 64UL << 20);
-    bool open = rpc_client_enter(client, &u->op);
+    bool open = rpc_client_enter(client, &u->op, on_timer);
     rpc_client_headers(client, path, options, &u->arena, &u->headers);
     if (!open) {
         chassis_error_set(&u->error, CHASSIS_CANCELLED, "the client is closed");
@@ -306,19 +307,12 @@ static void unary_start(struct chassis_client *client, const struct chassis_meth
     attempt(u);
 }
 
-static grpc_slice encode(const void *request)
-{
-    const ProtobufCMessage *message = request;
-    grpc_slice slice = grpc_slice_malloc(chassis_message_size(message));
-    protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
-    return slice;
-}
-
 void chassis_client_call(struct chassis_client *client, const struct chassis_method *method,
                          const void *request, const struct chassis_call_options *options,
                          chassis_reply_cb done, void *data)
 {
-    unary_start(client, method, method->path, encode(request), options, false, done, data);
+    unary_start(client, method, method->path, rpc_slice_of(request, chassis_view(NULL, 0)), options,
+                false, done, data);
 }
 
 void chassis_client_call_bytes(struct chassis_client *client, const char *path,
@@ -326,8 +320,7 @@ void chassis_client_call_bytes(struct chassis_client *client, const char *path,
                                const struct chassis_call_options *options, chassis_reply_cb done,
                                void *data)
 {
-    grpc_slice slice = grpc_slice_from_copied_buffer((const char *)request.data, request.len);
-    unary_start(client, NULL, path, slice, options, false, done, data);
+    unary_start(client, NULL, path, rpc_slice_of(NULL, request), options, false, done, data);
 }
 
 /* ---- blocking ---- */
@@ -374,7 +367,8 @@ int chassis_client_call_sync(struct chassis_client *client, const struct chassis
     pthread_mutex_init(&w.lock, NULL);
     pthread_cond_init(&w.ended, NULL);
     /* The raw form: the answer is decoded once, into the caller's arena. */
-    unary_start(client, NULL, method->path, encode(request), options, true, sync_done, &w);
+    unary_start(client, NULL, method->path, rpc_slice_of(request, chassis_view(NULL, 0)), options,
+                true, sync_done, &w);
     pthread_mutex_lock(&w.lock);
     while (!w.done) {
         pthread_cond_wait(&w.ended, &w.lock);

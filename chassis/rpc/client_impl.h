@@ -62,6 +62,8 @@ struct rpc_client_op {
     struct chassis_client *client;
     grpc_call *call; /* NULL while none is under way */
     bool cancelled;
+    bool unresolved;        /* waits for the resolver's first word */
+    struct rpc_timer timer; /* the end of a wait: hurried when what it waits for comes */
 };
 
 /* The headers every call carries, then the caller's own. */
@@ -87,8 +89,14 @@ int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *av
 /* What came of a call on it, and give the reference back. */
 void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpoint, int code);
 
-/* Enter and leave `active`; false: the client is closed. */
-bool rpc_client_enter(struct chassis_client *client, struct rpc_client_op *op);
+/* Enter and leave `active`; false: the client is closed. `resume` runs on the queue's thread when a
+ * wait (op->timer) is over. */
+bool rpc_client_enter(struct chassis_client *client, struct rpc_client_op *op,
+                      void (*resume)(struct rpc_timer *timer));
+/* Under the client's lock, after rpc_client_pick gave CHASSIS_BUSY: 0 and `resume` will run when
+ * there is more to know or the deadline is over; CHASSIS_DEADLINE_EXCEEDED if it is. */
+int rpc_client_wait_resolved(struct chassis_client *client, struct rpc_client_op *op,
+                             uint64_t deadline_ns, struct chassis_error *err);
 void rpc_client_leave(struct rpc_client_op *op);
 void rpc_client_unref(struct chassis_client *client);
 

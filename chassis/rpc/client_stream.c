@@ -2,8 +2,11 @@
  *
  * Invariants: one batch of sends and one read at a time; a message is handed over only after the
  * handler of the one before returned; `closed` comes after the last message, with nothing under way.
+ * Until the call exists (the target is being resolved) `sending` and `reading` stand for its first
+ * batches: messages queue up, and nothing closes.
  * The client's lock guards op.call, the stream's own lock the rest.
  */
+#include <grpc/slice_buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,12 +16,6 @@
 #include "rpc/client_impl.h"
 
 enum { QUEUE_MAX = 1 << 20 };
-
-struct message {
-    struct message *next;
-    grpc_byte_buffer *buffer;
-    size_t len;
-};
 
 enum event { EVENT_NONE, EVENT_MESSAGE, EVENT_WRITABLE, EVENT_CLOSED };
 
@@ -32,16 +29,19 @@ struct chassis_client_stream {
     struct rpc_endpoint *endpoint;
     struct rpc_headers headers;
     struct chassis_arena arena, message_arena;
-    grpc_call *call;
+    grpc_call *call; /* NULL until the target is resolved */
+    char *path;
+    uint64_t deadline_ns;
 
     pthread_mutex_t lock;
     struct chassis_task task; /* runs the events that are due, on the executor */
     bool task_posted;
     bool have_message, have_writable, status_done, closed;
     bool reading, read_ended, sending, half_close, half_closed, broken, want_writable, cancelled;
-    grpc_byte_buffer *incoming, *message, *outgoing;
-    struct message *first, **last;
-    size_t queued, sending_len;
+    grpc_byte_buffer *incoming, *message;
+    grpc_slice_buffer queue;   /* messages that wait to be sent, a slice each */
+    grpc_byte_buffer outgoing; /* the one in the batch under way */
+    size_t sending_len;        /* counts as queued, too */
 
     grpc_metadata_array initial, trailing;
     grpc_status_code status;
@@ -62,25 +62,15 @@ static const char *reply_trailer(const struct chassis_reply *reply, const char *
     return found != NULL ? found : rpc_metadata_find(&s->initial, key, &s->arena);
 }
 
-static void queue_drop(struct chassis_client_stream *s)
-{
-    while (s->first != NULL) {
-        struct message *m = s->first;
-        s->first = m->next;
-        grpc_byte_buffer_destroy(m->buffer);
-        free(m);
-    }
-    s->last = &s->first;
-    s->queued = s->sending_len;
-}
-
 static void stream_free(struct chassis_client_stream *s)
 {
     struct chassis_client *client = s->op.client;
     pthread_mutex_lock(&client->lock);
     s->op.call = NULL;
     pthread_mutex_unlock(&client->lock);
-    queue_drop(s);
+    grpc_slice_buffer_destroy(&s->queue);
+    grpc_slice_buffer_destroy(&s->outgoing.data.raw.slice_buffer);
+    free(s->path);
     grpc_byte_buffer_destroy(s->message);
     grpc_metadata_array_destroy(&s->initial);
     grpc_metadata_array_destroy(&s->trailing);
@@ -111,8 +101,11 @@ static void event_closed(struct chassis_client_stream *s)
     s->reply.text = kept != NULL ? kept : "";
     s->reply.trailer = reply_trailer;
     s->reply.details = rpc_metadata_view(&s->trailing, "grpc-status-details-bin");
-    s->reply.endpoint = chassis_arena_strdup(&s->arena, s->endpoint->address);
-    rpc_client_report(s->op.client, s->endpoint, code);
+    s->reply.endpoint = "";
+    if (s->endpoint != NULL) {
+        s->reply.endpoint = chassis_arena_strdup(&s->arena, s->endpoint->address);
+        rpc_client_report(s->op.client, s->endpoint, code);
+    }
     if (s->handlers->closed != NULL) {
         s->handlers->closed(s, &s->reply, s->data);
     }
@@ -269,22 +262,19 @@ static void send_next(struct chassis_client_stream *s)
     grpc_op ops[2];
     size_t n = 0;
     memset(ops, 0, sizeof ops);
-    if (s->sending || s->broken || (s->first == NULL && (!s->half_close || s->half_closed))) {
+    if (s->sending || s->broken || (s->queue.count == 0 && (!s->half_close || s->half_closed))) {
         events_post(s);
         return;
     }
-    if (s->first != NULL) {
-        struct message *m = s->first;
-        s->first = m->next;
-        s->last = s->first != NULL ? s->last : &s->first;
-        s->sending_len = m->len;
-        s->outgoing = m->buffer;
+    if (s->queue.count != 0) {
+        grpc_slice slice = grpc_slice_buffer_take_first(&s->queue);
+        s->sending_len = GRPC_SLICE_LENGTH(slice);
+        grpc_slice_buffer_add_indexed(&s->outgoing.data.raw.slice_buffer, slice);
         ops[n].op = GRPC_OP_SEND_MESSAGE;
-        ops[n].data.send_message.send_message = m->buffer;
-        ops[n++].flags = s->first != NULL ? GRPC_WRITE_BUFFER_HINT : 0;
-        free(m);
+        ops[n].data.send_message.send_message = &s->outgoing;
+        ops[n++].flags = s->queue.count != 0 ? GRPC_WRITE_BUFFER_HINT : 0;
     }
-    if (s->half_close && s->first == NULL) {
+    if (s->half_close && s->queue.count == 0) {
         ops[n++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
         s->half_closed = true;
     }
@@ -301,20 +291,18 @@ static void on_sent(struct rpc_tag *tag, bool ok)
     struct chassis_client_stream *s =
         chassis_container_of(tag, struct chassis_client_stream, send_tag);
     pthread_mutex_lock(&s->lock);
-    grpc_byte_buffer_destroy(s->outgoing);
-    s->outgoing = NULL;
+    grpc_slice_buffer_reset_and_unref(&s->outgoing.data.raw.slice_buffer);
     s->sending = false;
-    s->queued -= s->sending_len;
     s->sending_len = 0;
     s->broken = s->broken || !ok;
     if (s->broken) {
-        queue_drop(s);
+        grpc_slice_buffer_reset_and_unref(&s->queue);
     }
-    if (s->want_writable && s->queued * 2 <= QUEUE_MAX) {
+    if (s->want_writable && s->queue.length * 2 <= QUEUE_MAX) {
         s->want_writable = false;
         s->have_writable = true;
     }
-    bool more = !s->broken && (s->first != NULL || (s->half_close && !s->half_closed));
+    bool more = !s->broken && (s->queue.count != 0 || (s->half_close && !s->half_closed));
     if (!more) {
         events_post(s);
         return;
@@ -340,26 +328,22 @@ static void on_sent(struct rpc_tag *tag, bool ok)
 static int send_message(struct chassis_client_stream *s, const void *message,
                         struct chassis_view encoded)
 {
-    struct message *m = chassis_base_alloc(sizeof *m);
+    grpc_slice slice = rpc_slice_of(message, encoded);
     int rc = 0;
-    m->next = NULL;
-    m->buffer = rpc_buffer_of(message, encoded, &m->len);
     pthread_mutex_lock(&s->lock);
+    size_t queued = s->queue.length + s->sending_len;
     if (s->broken || s->half_close || s->cancelled) {
         rc = CHASSIS_CANCELLED;
-    } else if (s->queued != 0 && s->queued + m->len > QUEUE_MAX) {
+    } else if (queued != 0 && queued + GRPC_SLICE_LENGTH(slice) > QUEUE_MAX) {
         s->want_writable = true;
         rc = CHASSIS_RESOURCE_EXHAUSTED;
     }
     if (rc != 0) {
         pthread_mutex_unlock(&s->lock);
-        grpc_byte_buffer_destroy(m->buffer);
-        free(m);
+        grpc_slice_unref(slice);
         return rc;
     }
-    s->queued += m->len;
-    *s->last = m;
-    s->last = &m->next;
+    grpc_slice_buffer_add_indexed(&s->queue, slice);
     send_next(s);
     return 0;
 }
@@ -386,8 +370,13 @@ void chassis_stream_cancel(struct chassis_client_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
     stream->cancelled = true;
+    grpc_call *call = stream->call;
     pthread_mutex_unlock(&stream->lock);
-    grpc_call_cancel(stream->call, NULL);
+    if (call != NULL) {
+        grpc_call_cancel(call, NULL);
+    } else {
+        rpc_timer_hurry(&stream->op.timer);
+    }
 }
 
 /* ---- opening ---- */
@@ -400,8 +389,6 @@ static void stream_start(struct chassis_client_stream *s)
     op.data.recv_status_on_client.trailing_metadata = &s->trailing;
     op.data.recv_status_on_client.status = &s->status;
     op.data.recv_status_on_client.status_details = &s->details;
-    s->sending = true; /* the headers */
-    s->reading = true; /* nothing closes before both first batches are started */
     rpc_tag_set(&s->send_tag, on_sent);
     rpc_tag_set(&s->read_tag, on_read);
     rpc_tag_set(&s->status_tag, on_status);
@@ -423,27 +410,71 @@ static void stream_start(struct chassis_client_stream *s)
     CHASSIS_ASSERT(rc == GRPC_CALL_OK);
 }
 
-static int stream_connect(struct chassis_client_stream *s, const char *path,
-                          const struct chassis_call_options *options, struct chassis_error *err)
+/* 0 with a call, or without one while the target is being resolved: `on_timer` comes then. */
+static int stream_connect(struct chassis_client_stream *s, bool *ret_wait,
+                          struct chassis_client_stream **ret_stream, struct chassis_error *err)
 {
     struct chassis_client *client = s->op.client;
-    uint64_t deadline_ns = rpc_client_deadline(client, options, true);
+    grpc_call *call = NULL;
     pthread_mutex_lock(&client->lock);
     int rc = client->closed ? chassis_error_set(err, CHASSIS_CANCELLED, "the client is closed")
                             : rpc_client_pick(client, NULL, &s->endpoint, err);
     if (rc == 0) {
-        grpc_slice method = grpc_slice_from_copied_string(path);
-        s->call = grpc_channel_create_call(s->endpoint->channel->channel, NULL,
-                                           GRPC_PROPAGATE_DEFAULTS, rpc_client_queue(), method,
-                                           NULL, rpc_deadline(deadline_ns), NULL);
+        grpc_slice method = grpc_slice_from_copied_string(s->path);
+        call = grpc_channel_create_call(s->endpoint->channel->channel, NULL,
+                                        GRPC_PROPAGATE_DEFAULTS, rpc_client_queue(), method, NULL,
+                                        rpc_deadline(s->deadline_ns), NULL);
         grpc_slice_unref(method);
-        s->op.call = s->call;
+        s->op.call = call;
+    }
+    *ret_wait = rc == CHASSIS_BUSY;
+    if (*ret_wait) {
+        rc = rpc_client_wait_resolved(client, &s->op, s->deadline_ns, err);
+    }
+    if (rc == 0 && ret_stream != NULL) {
+        *ret_stream = s; /* callbacks may come before the opening function returns */
     }
     pthread_mutex_unlock(&client->lock);
-    return rc == CHASSIS_BUSY
-               ? chassis_error_set(err, CHASSIS_UNAVAILABLE,
-                                   "'%s' is not resolved yet: try again soon", client->target)
-               : rc;
+    if (call != NULL) {
+        pthread_mutex_lock(&s->lock);
+        s->call = call;
+        bool cancelled = s->cancelled;
+        pthread_mutex_unlock(&s->lock);
+        if (cancelled) {
+            grpc_call_cancel(call, NULL);
+        }
+    }
+    return rc;
+}
+
+/* The end of a stream that never had a call. */
+static void stream_fail(struct chassis_client_stream *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->local_code = s->error.code;
+    s->status_done = s->broken = true;
+    s->sending = s->reading = false;
+    grpc_slice_buffer_reset_and_unref(&s->queue);
+    events_post(s);
+}
+
+static void on_timer(struct rpc_timer *timer)
+{
+    struct chassis_client_stream *s =
+        chassis_container_of(timer, struct chassis_client_stream, op.timer);
+    bool wait = false;
+    pthread_mutex_lock(&s->lock);
+    bool cancelled = s->cancelled;
+    pthread_mutex_unlock(&s->lock);
+    int rc = cancelled ? chassis_error_set(&s->error, CHASSIS_CANCELLED, "the stream was cancelled")
+                       : stream_connect(s, &wait, NULL, &s->error);
+    if (rc != 0) {
+        stream_fail(s);
+    } else if (!wait) {
+        /* A proof made before the wait may be too old by now. */
+        rpc_client_headers_renew(s->op.client, s->path, &s->headers);
+        stream_start(s);
+    }
 }
 
 static int stream_open(struct chassis_client *client, const struct chassis_method *method,
@@ -453,26 +484,33 @@ static int stream_open(struct chassis_client *client, const struct chassis_metho
 {
     struct chassis_client_stream *s = chassis_base_zalloc(sizeof *s);
     s->method = method;
+    s->path = chassis_base_strdup(path);
+    s->deadline_ns = rpc_client_deadline(client, options, true);
     s->handlers_copy = *handlers;
     s->handlers = &s->handlers_copy;
     s->data = data;
-    s->last = &s->first;
+    s->sending = true; /* the headers */
+    s->reading = true; /* nothing closes before both first batches are started */
     s->details = grpc_empty_slice();
+    s->outgoing.type = GRPC_BB_RAW;
+    s->outgoing.data.raw.compression = GRPC_COMPRESS_NONE;
+    grpc_slice_buffer_init(&s->outgoing.data.raw.slice_buffer);
+    grpc_slice_buffer_init(&s->queue);
     pthread_mutex_init(&s->lock, NULL);
     grpc_metadata_array_init(&s->initial);
     grpc_metadata_array_init(&s->trailing);
     chassis_arena_init(&s->arena, NULL, 0, 1UL << 20);
     chassis_arena_init(&s->message_arena, NULL, 0, 64UL << 20);
-    rpc_client_enter(client, &s->op);
+    rpc_client_enter(client, &s->op, on_timer);
     rpc_client_headers(client, path, options, &s->arena, &s->headers);
-    int rc = stream_connect(s, path, options, err);
+    bool wait = false;
+    int rc = stream_connect(s, &wait, ret_stream, err);
     if (rc != 0) {
         stream_free(s);
-        return rc;
+    } else if (!wait) {
+        stream_start(s);
     }
-    *ret_stream = s; /* callbacks may come before we return */
-    stream_start(s);
-    return 0;
+    return rc;
 }
 
 int chassis_stream_open(struct chassis_client *client, const struct chassis_method *method,

@@ -27,10 +27,13 @@ static struct rpc_grpc_call *call_get(struct rpc_grpc *grpc)
         g->owner = grpc;
         pthread_mutex_init(&g->lock, NULL);
         grpc_metadata_array_init(&g->metadata);
+        grpc_slice_buffer_init(&g->queue);
+        g->sending.type = GRPC_BB_RAW;
+        g->sending.data.raw.compression = GRPC_COMPRESS_NONE;
+        grpc_slice_buffer_init(&g->sending.data.raw.slice_buffer);
     }
     size_t from = offsetof(struct rpc_grpc_call, listener);
     memset((char *)g + from, 0, sizeof *g - from);
-    g->last = &g->first;
     return g;
 }
 
@@ -38,6 +41,8 @@ static void call_destroy(struct rpc_grpc_call *g)
 {
     pthread_mutex_destroy(&g->lock);
     grpc_metadata_array_destroy(&g->metadata);
+    grpc_slice_buffer_destroy(&g->queue);
+    grpc_slice_buffer_destroy(&g->sending.data.raw.slice_buffer);
     free(g);
 }
 
@@ -45,13 +50,8 @@ static void call_put(struct rpc_grpc_call *g)
 {
     struct rpc_grpc *grpc = g->owner;
     g->metadata.count = 0; /* its elements belong to the call */
-    while (g->first != NULL) {
-        struct rpc_message *m = g->first;
-        g->first = m->next;
-        grpc_byte_buffer_destroy(m->buffer);
-        free(m);
-    }
-    grpc_byte_buffer_destroy(g->answer);
+    grpc_slice_buffer_reset_and_unref(&g->queue);
+    grpc_slice_buffer_reset_and_unref(&g->sending.data.raw.slice_buffer);
     grpc_byte_buffer_destroy(g->incoming);
     grpc_call_unref(g->call);
     pthread_mutex_lock(&grpc->lock);
@@ -176,6 +176,9 @@ static void batch_start(struct batch *b, grpc_call *call, struct rpc_tag *tag)
     batch_fini(b); /* the batch holds its own references */
 }
 
+/* The call whose handler or callback runs on this thread. */
+static _Thread_local struct rpc_grpc_call *corked;
+
 /* Fill `b` with what is to be sent next; false if there is nothing. Under the lock; sets
  * sending_batch. A message is hinted only while another one waits behind it, never in the batch that
  * carries the headers (such a batch does not complete). */
@@ -183,35 +186,44 @@ static bool send_next(struct rpc_grpc_call *g, struct batch *b)
 {
     b->n = b->n_headers = b->n_trailers = 0;
     b->text = grpc_empty_slice();
-    if (g->sending_batch || g->status_sent || (g->first == NULL && g->outcome == NULL)) {
+    if (g->sending_batch || g->status_sent || (g->queue.count == 0 && g->outcome == NULL) ||
+        (corked == g && g->queue.count == 1 && g->outcome == NULL)) {
         return false;
     }
-    grpc_byte_buffer *buffer = NULL;
     bool fresh = !g->sent_headers;
     batch_headers(b, g);
-    if (g->first != NULL) {
-        struct rpc_message *m = g->first;
-        g->first = m->next;
-        g->last = g->first != NULL ? g->last : &g->first;
-        g->sending_len = m->len;
-        buffer = m->buffer;
-        free(m);
-    } else if (g->answer != NULL) {
-        buffer = g->answer;
-        g->answer = NULL;
-    }
-    if (buffer != NULL) {
+    if (g->queue.count != 0) {
+        grpc_slice slice = grpc_slice_buffer_take_first(&g->queue);
+        g->sending_len = GRPC_SLICE_LENGTH(slice);
+        grpc_slice_buffer_add_indexed(&g->sending.data.raw.slice_buffer, slice);
         grpc_op *op = batch_op(b, GRPC_OP_SEND_MESSAGE);
-        op->data.send_message.send_message = buffer;
-        op->flags = g->first != NULL && !fresh ? GRPC_WRITE_BUFFER_HINT : 0;
-        g->sending = buffer;
+        op->data.send_message.send_message = &g->sending;
+        op->flags = g->queue.count != 0 && !fresh ? GRPC_WRITE_BUFFER_HINT : 0;
     }
-    if (g->outcome != NULL && g->first == NULL) {
+    if (g->outcome != NULL && g->queue.count == 0) {
         batch_status(b, g);
         batch_close(b, g);
     }
     g->sending_batch = true;
     return true;
+}
+
+static void cork(struct rpc_grpc_call *g)
+{
+    corked = g;
+    g->burst = 0;
+}
+
+static void uncork(struct rpc_grpc_call *g)
+{
+    struct batch b;
+    corked = NULL;
+    pthread_mutex_lock(&g->lock);
+    bool start = send_next(g, &b);
+    pthread_mutex_unlock(&g->lock);
+    if (start) {
+        batch_start(&b, g->call, &g->send_tag);
+    }
 }
 
 /* On the queue's thread only, with nothing of this call under way but what the flags say. */
@@ -232,84 +244,107 @@ static void release_if_done(struct rpc_grpc_call *g)
     }
 }
 
+/* The batch under way is complete. Under the lock. */
+static void sent(struct rpc_grpc_call *g, bool ok)
+{
+    grpc_slice_buffer_reset_and_unref(&g->sending.data.raw.slice_buffer);
+    g->sending_batch = false;
+    g->sending_len = 0;
+    g->broken = g->broken || !ok;
+    if (g->broken) { /* nothing of it reaches the client any more */
+        grpc_slice_buffer_reset_and_unref(&g->queue);
+    }
+}
+
 static void on_sent(struct rpc_tag *tag, bool ok)
 {
     struct rpc_grpc_call *g = chassis_container_of(tag, struct rpc_grpc_call, send_tag);
     struct batch b;
     bool writable = false;
     pthread_mutex_lock(&g->lock);
-    grpc_byte_buffer_destroy(g->sending);
-    g->sending = NULL;
-    g->sending_batch = false;
-    g->queued -= g->sending_len;
-    g->sending_len = 0;
-    g->broken = g->broken || !ok;
-    if (g->broken) { /* nothing of it reaches the client any more */
-        while (g->first != NULL) {
-            struct rpc_message *m = g->first;
-            g->first = m->next;
-            g->queued -= m->len;
-            grpc_byte_buffer_destroy(m->buffer);
-            free(m);
-        }
-        g->last = &g->first;
-    }
-    if (g->want_writable && g->queued * 2 <= chassis_call_queue_max(g->core)) {
+    sent(g, ok);
+    if (g->want_writable && g->queue.length * 2 <= chassis_call_queue_max(g->core)) {
         g->want_writable = false;
         writable = g->outcome == NULL;
     }
-    bool more = send_next(g, &b);
+    bool more = !writable && send_next(g, &b);
     pthread_mutex_unlock(&g->lock);
     if (more) {
         batch_start(&b, g->call, &g->send_tag);
     }
     if (writable) {
+        cork(g);
         chassis_call_writable(g->core);
+        uncork(g);
     }
     if (!more) {
         release_if_done(g);
     }
 }
 
+/* Start the batch. Of a corked call those that complete at once are done with here, one after the
+ * other: a burst of messages passes through without ever standing in a queue. */
+static void send_batches(struct rpc_grpc_call *g, struct batch *b)
+{
+    bool more = true, ok;
+    while (more) {
+        batch_start(b, g->call, &g->send_tag);
+        more = false;
+        if (corked == g && !g->status_sent && rpc_queue_take(g->cq, &g->send_tag, &ok)) {
+            pthread_mutex_lock(&g->lock);
+            sent(g, ok);
+            more = send_next(g, b);
+            pthread_mutex_unlock(&g->lock);
+        }
+    }
+}
+
+/* Under the lock: nobody else writes, others only read. */
+static void count_out(struct chassis_call *call, size_t len)
+{
+    uint64_t bytes = atomic_load_explicit(&call->bytes_out, memory_order_relaxed);
+    unsigned messages = atomic_load_explicit(&call->messages_out, memory_order_relaxed);
+    atomic_store_explicit(&call->bytes_out, bytes + len, memory_order_relaxed);
+    atomic_store_explicit(&call->messages_out, messages + 1, memory_order_relaxed);
+}
+
 static int op_send(struct chassis_call *call, const void *message, struct chassis_view encoded)
 {
     struct rpc_grpc_call *g = chassis_call_transport(call);
-    struct rpc_message *m = chassis_base_alloc(sizeof *m);
+    grpc_slice slice = rpc_slice_of(message, encoded);
+    size_t len = GRPC_SLICE_LENGTH(slice);
     struct batch b;
     int rc = 0;
     bool start = false;
-    m->buffer = rpc_buffer_of(message, encoded, &m->len);
-    m->next = NULL;
     pthread_mutex_lock(&g->lock);
+    size_t queued = g->queue.length + g->sending_len, max = chassis_call_queue_max(call);
     if (g->broken || g->close_done) {
         rc = CHASSIS_CANCELLED;
-    } else if (g->queued != 0 && g->queued + m->len > chassis_call_queue_max(call)) {
+    } else if ((queued != 0 && queued + len > max) || (corked == g && g->burst > max)) {
         g->want_writable = true;
         rc = CHASSIS_RESOURCE_EXHAUSTED;
     } else {
-        atomic_fetch_add_explicit(&call->bytes_out, m->len, memory_order_relaxed);
-        atomic_fetch_add_explicit(&call->messages_out, 1, memory_order_relaxed);
-        g->queued += m->len;
-        *g->last = m;
-        g->last = &m->next;
+        grpc_slice_buffer_add_indexed(&g->queue, slice);
+        g->burst += corked == g ? len : 0;
+        count_out(call, len);
         start = send_next(g, &b);
     }
     pthread_mutex_unlock(&g->lock);
     if (rc != 0) {
-        grpc_byte_buffer_destroy(m->buffer);
-        free(m);
+        grpc_slice_unref(slice);
+        return rc;
     }
     if (start) {
-        batch_start(&b, g->call, &g->send_tag);
+        send_batches(g, &b);
     }
-    return rc;
+    return 0;
 }
 
 static size_t op_queued(const struct chassis_call *call)
 {
     struct rpc_grpc_call *g = chassis_call_transport(call);
     pthread_mutex_lock(&g->lock);
-    size_t queued = g->queued;
+    size_t queued = g->queue.length + g->sending_len;
     pthread_mutex_unlock(&g->lock);
     return queued;
 }
@@ -318,15 +353,15 @@ static void op_end(struct chassis_call *call, const struct chassis_outcome *outc
 {
     struct rpc_grpc_call *g = chassis_call_transport(call);
     struct batch b;
-    size_t len = 0;
-    grpc_byte_buffer *answer = NULL;
+    grpc_slice answer = grpc_empty_slice();
     if (outcome->has_answer) {
-        answer = rpc_buffer_of(outcome->message, outcome->encoded, &len);
-        atomic_store_explicit(&call->bytes_out, len, memory_order_relaxed);
-        atomic_store_explicit(&call->messages_out, 1, memory_order_relaxed);
+        answer = rpc_slice_of(outcome->message, outcome->encoded);
     }
     pthread_mutex_lock(&g->lock);
-    g->answer = answer;
+    if (outcome->has_answer) {
+        count_out(call, GRPC_SLICE_LENGTH(answer));
+        grpc_slice_buffer_add_indexed(&g->queue, answer);
+    }
     g->outcome = outcome;
     bool start = send_next(g, &b);
     grpc_call *own = g->call;
@@ -353,7 +388,9 @@ static void on_read(struct rpc_tag *tag, bool ok)
         pthread_mutex_lock(&g->lock);
         g->reading = false;
         pthread_mutex_unlock(&g->lock);
+        cork(g);
         chassis_call_deliver(g->core, bytes.view);
+        uncork(g);
         rpc_bytes_fini(&bytes);
         grpc_byte_buffer_destroy(buffer);
     } else {
@@ -362,7 +399,9 @@ static void on_read(struct rpc_tag *tag, bool ok)
         bool end = !g->broken && (ok || !g->cancelled);
         pthread_mutex_unlock(&g->lock);
         if (end && !grpc_call_failed_before_recv_message(g->call)) {
+            cork(g);
             chassis_call_deliver_end(g->core);
+            uncork(g);
         }
     }
     release_if_done(g);
@@ -471,6 +510,7 @@ static struct rpc_grpc_call *call_take(struct rpc_slot *slot, grpc_call *call)
     struct rpc_grpc_call *g = call_get(slot->listener->owner);
     g->listener = slot->listener;
     g->call = call;
+    g->cq = slot->queue;
     rpc_tag_set(&g->send_tag, on_sent);
     rpc_tag_set(&g->read_tag, on_read);
     rpc_tag_set(&g->close_tag, on_close);
@@ -488,8 +528,9 @@ void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadl
                    slot->method->method->kind == CHASSIS_BIDI_STREAM;
     g->core =
         chassis_call_new(slot->listener->owner->server, slot->method, &grpc_ops, g, deadline_ns);
-    bool inline_unary = slot->method->method->kind == CHASSIS_UNARY &&
-                        (slot->method->never_blocks || g->owner->server->options.workers == NULL);
+    bool unary = slot->method->method->kind == CHASSIS_UNARY;
+    bool inline_unary =
+        unary && (slot->method->never_blocks || g->owner->server->options.workers == NULL);
     if (!inline_unary) { /* cancellation must be seen while the handler is elsewhere */
         grpc_op op;
         memset(&op, 0, sizeof op);
@@ -498,6 +539,9 @@ void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadl
         g->close_started = true;
         grpc_call_error rc = grpc_call_start_batch(call, &op, 1, &g->close_tag, NULL);
         CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    }
+    if (!unary) {
+        cork(g);
     }
     chassis_call_start(g->core);
     if (!streams) {
@@ -509,6 +553,9 @@ void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadl
         } else {
             chassis_call_deliver_end(g->core);
         }
+    }
+    if (!unary) {
+        uncork(g);
     }
     grpc_byte_buffer_destroy(payload);
     if (inline_unary) { /* a handler that answers later after all */

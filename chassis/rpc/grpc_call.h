@@ -3,9 +3,13 @@
  * Invariants: at most one batch with sends and one with a read is under way (flags under `lock`);
  * batches are started after the lock was given up: the flag is what keeps them apart. All tags run
  * on the thread of the call's queue; release happens there.
+ * While a handler or callback runs on that thread the call is corked: the last message is held back,
+ * so that each but the last of a burst goes out with the hint that more follows.
  */
 #ifndef CHASSIS_RPC_GRPC_CALL_H
 #define CHASSIS_RPC_GRPC_CALL_H
+
+#include <grpc/slice_buffer.h>
 
 #include "rpc/grpc_env.h"
 #include "rpc/server_impl.h"
@@ -47,32 +51,27 @@ struct rpc_slot {
     grpc_byte_buffer *payload;
 };
 
-struct rpc_message { /* waits in a call's send queue */
-    struct rpc_message *next;
-    grpc_byte_buffer *buffer;
-    size_t len;
-};
-
 struct rpc_grpc_call {
     struct rpc_grpc *owner;
     struct rpc_grpc_call *next_free;
     pthread_mutex_t lock;
     grpc_metadata_array metadata;
+    grpc_slice_buffer queue;  /* messages that wait to be sent, a slice each */
+    grpc_byte_buffer sending; /* the one in the batch under way */
 
-    struct rpc_listener *listener; /* first of what is zeroed in between */
+    struct rpc_listener *listener; /* first of what is zeroed from here on */
+    struct rpc_queue *cq;
     grpc_call *call;
     struct chassis_call *core; /* NULL: an unknown method is being refused */
     struct rpc_tag send_tag, read_tag, close_tag;
     grpc_byte_buffer *incoming;
-    grpc_byte_buffer *sending;
     int cancelled; /* written by gRPC until the close tag */
 
     bool reading, sent_headers, sending_batch, status_sent;
     bool close_started, close_done, broken, want_writable, released;
     const struct chassis_outcome *outcome; /* set by end */
-    grpc_byte_buffer *answer;
-    struct rpc_message *first, **last;
-    size_t queued, sending_len;
+    size_t sending_len;                    /* counts as queued, too */
+    size_t burst; /* bytes sent since corked: bounded, others want the thread as well */
 };
 
 void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadline_ns,

@@ -22,6 +22,8 @@ typedef void (*rpc_tag_fn)(struct rpc_tag *tag, bool ok);
  * batch is started and loaded (acquire) by the queue's thread, which makes it visible. */
 struct rpc_tag {
     _Atomic(rpc_tag_fn) run;
+    struct rpc_tag *next; /* completed, set aside by rpc_queue_take */
+    bool ok;
 };
 
 static inline void rpc_tag_set(struct rpc_tag *tag, rpc_tag_fn run)
@@ -33,6 +35,8 @@ struct rpc_queue {
     grpc_completion_queue *cq;
     pthread_t thread;
     bool running;
+    uint64_t (*timers)(void);            /* runs what is due, says when to come back; NULL = none */
+    struct rpc_tag *aside, **aside_last; /* completed tags to run next; the queue's thread only */
 };
 
 /* grpc_init and its counterpart, counted; the first sends gRPC's own log to ours. */
@@ -43,6 +47,11 @@ void rpc_queue_init(struct rpc_queue *queue);
 void rpc_queue_start(struct rpc_queue *queue, const char *name);
 /* Nothing may be started on the queue any more; waits until every tag has run. */
 void rpc_queue_fini(struct rpc_queue *queue);
+/* The queue whose thread this is; NULL on others. */
+struct rpc_queue *rpc_queue_current(void);
+/* On the queue's thread, inside a tag: whether the batch of `tag`, started just now, is complete
+ * already. Then its `run` will not be called. */
+bool rpc_queue_take(struct rpc_queue *queue, struct rpc_tag *tag, bool *ret_ok);
 
 /* Whether "host:port" or "unix:…" can be reached from this machine only. */
 bool rpc_address_is_local(const char *address);
@@ -56,8 +65,8 @@ struct rpc_bytes {
 void rpc_bytes_init(struct rpc_bytes *bytes, grpc_byte_buffer *buffer);
 void rpc_bytes_fini(struct rpc_bytes *bytes);
 
-/* A protobuf-c message, or bytes if it is NULL, as a buffer to send. */
-grpc_byte_buffer *rpc_buffer_of(const void *message, struct chassis_view encoded, size_t *ret_len);
+/* A protobuf-c message, or bytes if it is NULL, as a slice to send. */
+grpc_slice rpc_slice_of(const void *message, struct chassis_view encoded);
 
 static inline struct chassis_view rpc_slice_view(const grpc_slice *slice)
 {
