@@ -1,5 +1,6 @@
 #include "convert.h"
 
+#include "../deadline.h"
 #include "base/bytes.h"
 
 char *bp_kv_text(struct chassis_arena *arena, struct chassis_view text)
@@ -127,8 +128,7 @@ void bp_kv_read_job_start(struct bp_kv_read_job *job, bool stale)
         job_run(job);
         return;
     }
-    uint64_t left = chassis_call_time_left_ns(job->call);
-    job->read.timeout_ns = left == UINT64_MAX ? 0 : left != 0 ? left : 1;
+    job->read.timeout_ns = bp_timeout_ns(job->call);
     job->read.executor = job->kv->options.readers;
     job->read.done = read_done;
     chassis_consensus_read(job->kv->options.consensus, &job->read);

@@ -1,5 +1,6 @@
 #include "rpc.h"
 
+#include "../deadline.h"
 #include "../watch_call.h"
 #include "convert.h"
 
@@ -56,8 +57,7 @@ static void propose(struct write_job *job)
                           job->proposal.request_id.len);
         return;
     }
-    uint64_t left = chassis_call_time_left_ns(job->call);
-    job->proposal.timeout_ns = left == UINT64_MAX ? 0 : left != 0 ? left : 1;
+    job->proposal.timeout_ns = bp_timeout_ns(job->call);
     job->proposal.done = proposal_done;
     chassis_consensus_propose(kv->options.consensus, &job->proposal);
 }

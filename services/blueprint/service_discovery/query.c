@@ -1,4 +1,5 @@
 /* Query: processes from this node's store, and when they last reported from the leader's memory. */
+#include "../deadline.h"
 #include "../key_value/controller.h"
 #include "convert.h"
 
@@ -181,8 +182,7 @@ void bp_sd_rpc_query(struct chassis_call *call, const SD(QueryRequest) * req)
     }
     q->call = call;
     q->sd = chassis_call_data(call);
-    uint64_t left = chassis_call_time_left_ns(call);
-    q->read.timeout_ns = left == UINT64_MAX ? 0 : left != 0 ? left : 1;
+    q->read.timeout_ns = bp_timeout_ns(call);
     q->read.executor = q->sd->options.readers;
     q->read.done = read_done;
     chassis_consensus_read(q->sd->options.consensus, &q->read);

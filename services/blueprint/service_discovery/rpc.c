@@ -1,5 +1,6 @@
 #include "rpc.h"
 
+#include "../deadline.h"
 #include "../key_value/controller.h"
 #include "../watch_call.h"
 #include "base/prng.h"
@@ -49,10 +50,9 @@ static void done(struct chassis_proposal *proposal)
 static void propose(struct command *c, const struct bp_layout *layout, const void *message,
                     void (*reply)(struct command *command, struct chassis_view result))
 {
-    uint64_t left = chassis_call_time_left_ns(c->call);
     bp_codec_encode(layout, BP_CODEC_VERSION, message, &c->proposal.command);
     c->reply = reply;
-    c->proposal.timeout_ns = left == UINT64_MAX ? 0 : left != 0 ? left : 1;
+    c->proposal.timeout_ns = bp_timeout_ns(c->call);
     c->proposal.executor = c->sd->options.readers;
     c->proposal.done = done;
     chassis_consensus_propose(c->sd->options.consensus, &c->proposal);
