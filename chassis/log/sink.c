@@ -98,7 +98,7 @@ static const char *value_end(const char *p, const char *end)
 /* `,"key":value` … becomes ` key=value` …. */
 static void put_fields(struct chassis_log_render *r, const char *text, size_t len, bool colour)
 {
-    const char *end = text + len;
+    const char *end = len != 0 ? text + len : text; /* no fields: `text` may be NULL */
     while (text < end) {
         const char *key = text + 2; /* behind the comma and the quote */
         const char *key_end = value_end(text + 1, end) - 1;

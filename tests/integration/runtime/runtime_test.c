@@ -81,7 +81,7 @@ static void echo_answers_by_grpc_and_by_json_and_ends_when_told(void **state)
     struct chassis_arena arena;
     chassis_arena_init(&arena, NULL, 0, 0);
     Examples__Echo__V1__SpeakRequest req = EXAMPLES__ECHO__V1__SPEAK_REQUEST__INIT;
-    Examples__Echo__V1__SpeakResponse *res;
+    Examples__Echo__V1__SpeakResponse *res = NULL;
     char text[] = "by gRPC";
     req.input = text;
     assert_int_equal(echo_speak_sync(client, &req, NULL, &arena, &res, &err), 0);
