@@ -15,7 +15,7 @@ import sys
 
 VERSION = "1.51.1"
 SOURCE = pathlib.Path(os.environ["DRAFT_SOURCE"])
-ROOT = SOURCE / "build" / "deps" / "grpc-source"
+ROOT = SOURCE.resolve() / "build" / "deps" / "grpc-source"
 PYTHON_CASES = """empty_unary large_unary server_streaming client_streaming ping_pong
     cancel_after_begin cancel_after_first_response timeout_on_sleeping_server empty_stream
     status_code_and_message unimplemented_method unimplemented_service custom_metadata
@@ -74,7 +74,7 @@ def ruby_command():
     """The client asks for grpc by a relative path: give it Debian's library under that name."""
     top = ROOT / "ruby"
     (top / "lib").mkdir(parents=True, exist_ok=True)
-    (top / "lib" / "grpc.rb").write_text("$LOAD_PATH.delete(__dir__)\nrequire 'grpc'\n")
+    (top / "lib" / "grpc.rb").write_text("$LOAD_PATH.reject! { |d| File.identical?(d, __dir__) }\nrequire 'grpc'\n")
     shutil.copytree(ROOT / f"grpc-{VERSION}/src/ruby/pb", top / "pb", dirs_exist_ok=True)
     return ["/usr/bin/ruby", "-I", str(top / "pb"), str(top / "pb/test/client.rb")], {}
 
