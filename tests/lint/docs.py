@@ -19,9 +19,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
 # Folders whose every subfolder with sources has a README of its own.
 WITH_README = ("chassis", "services", "tools")
 # Single folders that have one.
-README_TOO = ("chassis", "proto", "examples", "services/blueprint/key_value",
-              "services/blueprint/service_discovery", "tests/sim", "tests/e2e", "tests/fuzz",
-              "tests/bench", "tests/interop")
+README_TOO = ("chassis", "proto", "examples", "tests/sim", "tests/e2e", "tests/fuzz", "tests/bench",
+              "tests/interop")
 NO_MODULE = ("chassis/include",)
 
 
