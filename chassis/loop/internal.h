@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "loop/loop.h"
+#include "os/timers.h"
 
 enum { SIGNALS_MAX = 8 };
 
@@ -32,14 +33,12 @@ struct chassis_loop {
     uv_loop_t uv;
     uv_async_t wake;
     uv_check_t end_of_turn;
-    uv_timer_t alarm; /* rings for the earliest timer of the heap */
+    uv_timer_t alarm; /* rings for the earliest of `timers` */
     pthread_t thread;
     struct watched_signal signals[SIGNALS_MAX];
     struct chassis_list children, probes;
     struct task_queue deferred;
-    struct chassis_timer **heap; /* binary heap by (due, sequence) */
-    uint32_t n_heap, cap_heap;
-    uint64_t timer_sequence;
+    struct chassis_timers timers;
     uint64_t alarm_due_ns; /* what `alarm` was set for; UINT64_MAX = not set */
 
     pthread_mutex_t mutex; /* guards the two below */
@@ -70,7 +69,6 @@ static inline struct chassis_task *task_queue_take(struct task_queue *q)
 void loop_timer_arm(struct chassis_loop *loop, struct chassis_timer *timer, uint64_t delay_ns);
 void loop_timer_cancel(struct chassis_loop *loop, struct chassis_timer *timer);
 void loop_timers_run(struct chassis_loop *loop);
-void loop_timers_drop(struct chassis_loop *loop);
 
 /* loop.c */
 void loop_run_deferred(struct chassis_loop *loop);

@@ -133,7 +133,7 @@ static void *loop_main(void *data)
     while (run_inbox(loop) || loop->deferred.first != NULL) {
         loop_run_deferred(loop);
     }
-    loop_timers_drop(loop);
+    chassis_timers_fini(&loop->timers);
     loop_children_abandon(loop);
     loop_probes_abandon(loop);
     uv_walk(&loop->uv, close_handle, NULL);
