@@ -75,7 +75,7 @@ void chassis_base_random_bytes(void *out, size_t len)
     }
 }
 
-void chassis_base_uuid(char out[37])
+void chassis_uuid(char out[CHASSIS_UUID_SIZE])
 {
     uint8_t b[16];
     chassis_base_random_bytes(b, sizeof b);

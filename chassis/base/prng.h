@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <chassis/uuid.h>
+
 struct chassis_prng {
     uint64_t s[4];
 };
@@ -25,7 +27,10 @@ double chassis_prng_unit(struct chassis_prng *p);
 bool chassis_prng_chance(struct chassis_prng *p, double probability);
 /* Unpredictable bytes from the kernel (getrandom); aborts if the kernel has none. */
 void chassis_base_random_bytes(void *out, size_t len);
-/* A random (version 4) UUID as 36 characters and a NUL. */
-void chassis_base_uuid(char out[37]);
+/* chassis_uuid() by its older name. */
+static inline void chassis_base_uuid(char out[CHASSIS_UUID_SIZE])
+{
+    chassis_uuid(out);
+}
 
 #endif

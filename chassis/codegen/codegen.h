@@ -49,7 +49,8 @@ struct codegen_file {
 
 /* names.c: how protobuf-c and we name things. */
 const char *codegen_type_name(struct codegen *g, const char *full_name);       /* A__B__FooBar */
-const char *codegen_descriptor_name(struct codegen *g, const char *full_name); /* a__b__foo_bar… */
+const char *codegen_lower_name(struct codegen *g, const char *full_name);      /* a__b__foo_bar */
+const char *codegen_descriptor_name(struct codegen *g, const char *full_name); /* …__descriptor */
 const char *codegen_snake(struct codegen *g, const char *name);
 /* Fill `ret_file`; CHASSIS_INVALID_ARGUMENT when two generated names would be the same. */
 int codegen_file_init(struct codegen *g, const Google__Protobuf__FileDescriptorProto *proto,
@@ -58,7 +59,7 @@ const Google__Protobuf__FileDescriptorProto *codegen_find_file(const struct code
                                                                const char *name);
 
 /* header.c and source.c */
-void codegen_header(const struct codegen_file *file, struct chassis_buf *out);
+void codegen_header(struct codegen *g, const struct codegen_file *file, struct chassis_buf *out);
 void codegen_source(struct codegen *g, const struct codegen_file *file, struct chassis_buf *out);
 
 #endif

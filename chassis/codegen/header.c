@@ -181,7 +181,48 @@ static void method(const struct codegen_service *s, const struct codegen_method 
     }
 }
 
-void codegen_header(const struct codegen_file *file, struct chassis_buf *out)
+static void message(struct codegen *g, const char *full_name, struct chassis_buf *out)
+{
+    const char *type = codegen_type_name(g, full_name), *lower = codegen_lower_name(g, full_name);
+    chassis_buf_printf(out,
+                       "\nstatic inline void %s__encode(\n"
+                       "    const %s *message, struct chassis_buf *out)\n"
+                       "{\n"
+                       "    chassis_encode(message, out);\n"
+                       "}\n",
+                       lower, type);
+    chassis_buf_printf(out,
+                       "static inline int %s__decode(\n"
+                       "    struct chassis_view encoded, struct chassis_arena *arena,\n"
+                       "    %s **ret_message, struct chassis_error *err)\n"
+                       "{\n"
+                       "    void *message = NULL;\n"
+                       "    int rc = chassis_decode(&%s__descriptor, encoded, arena,\n"
+                       "                            &message, err);\n"
+                       "    if (rc == 0) {\n"
+                       "        *ret_message = (%s *)message;\n"
+                       "    }\n"
+                       "    return rc;\n"
+                       "}\n",
+                       lower, type, lower, type);
+}
+
+/* Entries of maps are messages of protobuf's own making: nobody stores one. */
+static void messages(struct codegen *g, const char *scope,
+                     Google__Protobuf__DescriptorProto **types, size_t n, struct chassis_buf *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const Google__Protobuf__DescriptorProto *t = types[i];
+        if (t->options != NULL && t->options->has_map_entry && t->options->map_entry) {
+            continue;
+        }
+        const char *name = chassis_arena_printf(&g->arena, "%s.%s", scope, t->name);
+        message(g, name, out);
+        messages(g, name, t->nested_type, t->n_nested_type, out);
+    }
+}
+
+void codegen_header(struct codegen *g, const struct codegen_file *file, struct chassis_buf *out)
 {
     struct chassis_buf guard = {0};
     for (const char *p = file->base; *p != '\0'; p++) {
@@ -196,7 +237,10 @@ void codegen_header(const struct codegen_file *file, struct chassis_buf *out)
     if (file->n_services != 0) {
         chassis_buf_append_str(out, "#include <chassis/call.h>\n#include <chassis/client.h>\n");
     }
-    chassis_buf_printf(out, "#include <chassis/service.h>\n\n#include \"%s.pb-c.h\"\n", file->base);
+    chassis_buf_printf(
+        out,
+        "#include <chassis/message.h>\n#include <chassis/service.h>\n\n#include \"%s.pb-c.h\"\n",
+        file->base);
     for (size_t i = 0; file->n_services != 0 && i < file->proto->n_dependency; i++) {
         const char *dependency = file->proto->dependency[i];
         chassis_buf_printf(out, "#include \"%.*s.pb-c.h\"\n", (int)strlen(dependency) - 6,
@@ -206,6 +250,9 @@ void codegen_header(const struct codegen_file *file, struct chassis_buf *out)
                        "\n/* %s and its imports, serialised: for reflection and JSON. */\n"
                        "extern const struct chassis_file_descriptor %s;\n",
                        file->proto->name, file->symbol);
+    chassis_buf_append_str(out, "\n/* --- messages as bytes: <chassis/message.h> --- */\n");
+    messages(g, file->proto->package != NULL ? file->proto->package : "", file->proto->message_type,
+             file->proto->n_message_type, out);
     for (size_t i = 0; i < file->n_services; i++) {
         const struct codegen_service *s = &file->services[i];
         chassis_buf_printf(out, "\n/* --- %s --- */\n\n", s->full_name);

@@ -176,7 +176,7 @@ static int generate(struct codegen *g, struct chassis_buf *response, struct chas
             return chassis_error_wrap(err, "%s", proto->name);
         }
         struct chassis_buf text = {0};
-        codegen_header(&file, &text);
+        codegen_header(g, &file, &text);
         add_file(g, file.base, ".chassis.h", &text, response);
         codegen_source(g, &file, &text);
         add_file(g, file.base, ".chassis.c", &text, response);

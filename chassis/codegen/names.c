@@ -59,6 +59,11 @@ const char *codegen_type_name(struct codegen *g, const char *full_name)
     return join_parts(g, full_name, to_camel, "");
 }
 
+const char *codegen_lower_name(struct codegen *g, const char *full_name)
+{
+    return join_parts(g, full_name, to_lower, "");
+}
+
 const char *codegen_descriptor_name(struct codegen *g, const char *full_name)
 {
     return join_parts(g, full_name, to_lower, "__descriptor");

@@ -63,3 +63,19 @@ void chassis_message_encode(const ProtobufCMessage *message, struct chassis_buf 
     out->len += len;
     out->data[out->len] = 0;
 }
+
+void chassis_encode(const void *message, struct chassis_buf *out)
+{
+    chassis_message_encode(message, out);
+}
+
+int chassis_decode(const void *descriptor, struct chassis_view encoded, struct chassis_arena *arena,
+                   void **ret_message, struct chassis_error *err)
+{
+    ProtobufCMessage *message;
+    int rc = chassis_message_decode(descriptor, encoded, NULL, arena, &message, err);
+    if (rc == 0) {
+        *ret_message = message;
+    }
+    return rc;
+}

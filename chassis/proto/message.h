@@ -13,6 +13,7 @@
 #include <chassis/arena.h>
 #include <chassis/buf.h>
 #include <chassis/error.h>
+#include <chassis/message.h>
 #include <chassis/service.h>
 
 struct chassis_decode_limits {

@@ -2,7 +2,6 @@
 #include <chassis/chassis.h>
 #include <examples/crud/v1/crud.chassis.h>
 
-#include "base/prng.h"
 #include "names.h"
 
 static struct chassis_store *store_of(struct chassis_call *call)
@@ -25,8 +24,8 @@ static void create(struct chassis_call *call, const Examples__Crud__V1__CreateRe
     if (!check(call, req->name)) {
         return;
     }
-    char id[37];
-    chassis_base_uuid(id);
+    char id[CHASSIS_UUID_SIZE];
+    chassis_uuid(id);
     Examples__Crud__V1__Name name = *req->name;
     name.id = id;
     if (names_put(store_of(call), &name, false, &err) != 0) {

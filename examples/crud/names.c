@@ -1,6 +1,6 @@
 #include "names.h"
 
-#include <proto/message.h>
+#include <examples/crud/v1/crud.chassis.h>
 
 const char *const names_tables[] = {"names"};
 enum { TABLE_NAMES };
@@ -27,19 +27,13 @@ int names_get(struct chassis_store *store, const char *id, struct chassis_arena 
 {
     struct chassis_txn *txn;
     struct chassis_view value;
-    ProtobufCMessage *message;
     int rc = chassis_store_begin(store, false, &txn, err);
     if (rc != 0) {
         return rc;
     }
     rc = get(txn, id, &value, err);
-    rc = rc == 0 ? chassis_message_decode(&examples__crud__v1__name__descriptor, value, NULL, arena,
-                                          &message, err)
-                 : rc;
+    rc = rc == 0 ? examples__crud__v1__name__decode(value, arena, ret_name, err) : rc;
     chassis_txn_abort(txn);
-    if (rc == 0) {
-        *ret_name = (Examples__Crud__V1__Name *)message;
-    }
     return rc;
 }
 
@@ -55,7 +49,7 @@ int names_put(struct chassis_store *store, const Examples__Crud__V1__Name *name,
     }
     rc = must_exist ? get(txn, name->id, &old, err) : 0;
     if (rc == 0) {
-        chassis_message_encode(&name->base, &encoded);
+        examples__crud__v1__name__encode(name, &encoded);
         rc = chassis_txn_put(txn, TABLE_NAMES, chassis_view_str(name->id),
                              chassis_buf_view(&encoded));
         chassis_buf_fini(&encoded);

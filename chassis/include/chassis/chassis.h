@@ -30,11 +30,13 @@
 #include <chassis/error.h>
 #include <chassis/executor.h>
 #include <chassis/log.h>
+#include <chassis/message.h>
 #include <chassis/metrics.h>
 #include <chassis/plugin/log_sink.h>
 #include <chassis/plugin/repository.h>
 #include <chassis/plugin/secret_store.h>
 #include <chassis/service.h>
+#include <chassis/uuid.h>
 
 struct chassis;
 

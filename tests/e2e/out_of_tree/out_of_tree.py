@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""A service outside the tree, built against an installed chassis: once with CMake's find_package,
-once with nothing but pkg-config, protoc and cc. Both are run and called."""
+"""Services outside the tree, built against an installed chassis: one with CMake's find_package and
+with nothing but pkg-config, protoc and cc; and the crud example, which proves that the examples need
+public headers only. All are run and called."""
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -54,8 +56,41 @@ def with_pkg_config(prefix, work):
     return program
 
 
-def call(program, work):
-    """Start it on free ports, greet it as JSON, stop it."""
+def crud(prefix, work):
+    """The crud example with a build file of its own."""
+    source, build = os.path.join(work, "crud-source"), os.path.join(work, "crud")
+    shutil.copytree(os.path.join(os.environ["DRAFT_SOURCE"], "examples", "crud"), source)
+    shutil.copyfile(os.path.join(HERE, "crud.cmake"), os.path.join(source, "CMakeLists.txt"))
+    run("cmake", "-G", "Ninja", "-S", source, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "--build", build)
+    return os.path.join(build, "crud")
+
+
+def post(port, method, body):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/{method}",
+                                     json.dumps(body).encode(),
+                                     {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
+        return json.load(answer)
+
+
+def greet(port):
+    greeting = post(port, "demo.hello.v1.HelloService/Hello", {"name": "stranger"})
+    assert greeting["greeting"] == {"data": "hello stranger"}, greeting
+    assert greeting["time"] == "1970-01-01T00:00:00Z", greeting
+
+
+def create_and_read(port):
+    name = {"firstName": "Ada", "lastName": "Lovelace"}
+    made = post(port, "examples.crud.v1.CrudService/Create", {"name": name})["id"]
+    assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+                        made), made
+    read = post(port, "examples.crud.v1.CrudService/Read", {"id": made})["name"]
+    assert read == {"id": made, **name}, read
+
+
+def call(program, work, talk):
+    """Start it on free ports, talk to it as JSON, stop it."""
     ports = os.path.join(work, "ports.json")
     if os.path.exists(ports):
         os.unlink(ports)
@@ -70,14 +105,7 @@ def call(program, work):
         while not os.path.exists(ports):
             assert process.poll() is None and time.monotonic() < end, "it is not ready"
         with open(ports, encoding="utf-8") as f:
-            port = json.load(f)["http"]
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/demo.hello.v1.HelloService/Hello", b'{"name":"stranger"}',
-            {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=DEADLINE) as answer:
-            greeting = json.load(answer)
-        assert greeting["greeting"] == {"data": "hello stranger"}, greeting
-        assert greeting["time"] == "1970-01-01T00:00:00Z", greeting
+            talk(json.load(f)["http"])
         process.send_signal(signal.SIGTERM)
         assert process.wait(DEADLINE) == 0, "it does not stop cleanly"
     except BaseException:
@@ -97,9 +125,10 @@ def main():
         for name in ("share/doc/draft/NOTICE", "share/doc/draft/LICENSE", "bin/dctl"):
             assert os.path.exists(os.path.join(prefix, name)), f"{name} is not installed"
         shutil.copytree(os.path.join(HERE, "service"), os.path.join(work, "service"))
-        for build in (with_cmake, with_pkg_config):
+        for build, talk in ((with_cmake, greet), (with_pkg_config, greet),
+                            (crud, create_and_read)):
             print(build.__name__, flush=True)
-            call(build(prefix, work), work)
+            call(build(prefix, work), work, talk)
 
 
 main()

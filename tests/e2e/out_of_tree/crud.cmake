@@ -1,0 +1,5 @@
+cmake_minimum_required(VERSION 3.25)
+project(crud LANGUAGES C)
+set(CMAKE_C_STANDARD 17)
+find_package(chassis REQUIRED)
+chassis_service(NAME crud SOURCES main.c names.c PROTOS examples/crud/v1/crud.proto PREFIX crud)
