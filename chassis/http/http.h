@@ -71,8 +71,9 @@ int chassis_http_start(const struct chassis_http_options *options, struct chassi
 /* The bound ports; 0 where there is no listener. */
 uint16_t chassis_http_port(const struct chassis_http *http);
 uint16_t chassis_http_admin_port(const struct chassis_http *http);
-/* Stop accepting on the public listener; requests under way are answered, their connections closed.
- * Answers a client does not take within `grace_ms` are given up. */
+/* Begin to end: each answer closes its connection; calls not ended, and answers not taken, within
+ * `grace_ms` are given up. The listener stays open until stop, so that whoever still comes reads that
+ * this process is not ready. */
 void chassis_http_quiesce(struct chassis_http *http, uint64_t grace_ms);
 /* Cancel what is left, wait until handlers have ended their calls, close. NULL is fine. */
 void chassis_http_stop(struct chassis_http *http);

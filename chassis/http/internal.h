@@ -55,6 +55,7 @@ struct chassis_http {
     struct chassis_counter *requests[6]; /* by status class */
     int64_t started_s;
     uint64_t give_up_ns; /* after quiesce; 0 = never */
+    bool gave_up;        /* that time has come */
 
     pthread_mutex_t mutex;      /* guards what follows */
     struct chassis_queue inbox; /* exchanges with news */

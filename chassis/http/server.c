@@ -158,17 +158,23 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
     return 0;
 }
 
+/* The listener stays open: whoever still comes is to read that we are not ready, and a call that it
+ * is refused, instead of being turned away by the kernel. */
 static void quiesce_now(struct chassis_http *http, uint64_t grace_ms)
 {
-    struct http_listener *l = &http->listeners[0];
-    if (l->daemon != NULL && !l->quiesced) {
-        l->quiesced = true;
-        int fd = MHD_quiesce_daemon(l->daemon);
+    http->listeners[0].quiesced = true;
+    http->give_up_ns = chassis_os_monotonic_ns() + grace_ms * CHASSIS_NS_PER_MS;
+}
+
+static void stop_accepting(struct chassis_http *http)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct http_listener *l = &http->listeners[i];
+        int fd = l->daemon != NULL ? MHD_quiesce_daemon(l->daemon) : -1;
         if (fd >= 0) {
             close(fd);
         }
     }
-    http->give_up_ns = chassis_os_monotonic_ns() + grace_ms * CHASSIS_NS_PER_MS;
 }
 
 /* True when the thread is to end. */
@@ -230,6 +236,7 @@ static void run_timers(struct chassis_http *http)
     }
     if (http->give_up_ns != 0 && now >= http->give_up_ns) {
         http->give_up_ns = 0;
+        http->gave_up = true;
         chassis_list_foreach_safe (it, &http->exchanges) {
             http_rpc_give_up(chassis_list_entry(it, struct http_exchange, link));
         }
@@ -269,19 +276,15 @@ static void *http_main(void *data)
     while (!stop) {
         turn(http, &stop);
     }
-    /* No new requests; those under way are given up, their calls cancelled and waited for. */
-    quiesce_now(http, 0);
-    for (unsigned i = 0; i < 2; i++) {
-        if (http->listeners[i].daemon != NULL && !http->listeners[i].quiesced) {
-            int fd = MHD_quiesce_daemon(http->listeners[i].daemon);
-            if (fd >= 0) {
-                close(fd);
-            }
-        }
+    /* No new requests; those under way have what is left of the grace time, then they are given up,
+     * their calls cancelled and waited for. */
+    stop_accepting(http);
+    if (!http->listeners[0].quiesced) {
+        quiesce_now(http, 0);
     }
-    do {
+    while (http->n_calls != 0 || (!http->gave_up && !chassis_list_empty(&http->exchanges))) {
         turn(http, &stop);
-    } while (http->n_calls != 0);
+    }
     run_daemons(http); /* what was resumed last */
     for (unsigned i = 0; i < 2; i++) {
         if (http->listeners[i].daemon != NULL) {
