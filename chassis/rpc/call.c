@@ -167,9 +167,25 @@ void chassis_call_finish(struct chassis_call *call)
 
 /* ---- steps ---- */
 
+/* A stream that was cancelled while it waits for the client's next message, by a handler that does
+ * not ask to be told: nothing would ever end it. Under the lock. */
+static bool is_orphan(const struct chassis_call *call)
+{
+    return rpc_client_streams(call) &&
+           atomic_load_explicit(&call->cancelled, memory_order_relaxed) && !call->minded &&
+           !call->busy && !call->held && !call->finished;
+}
+
+static void orphan_end(struct chassis_call *call)
+{
+    struct chassis_error err;
+    chassis_error_set(&err, CHASSIS_CANCELLED, "the client cancelled the stream or is gone");
+    chassis_call_reject(call, &err);
+}
+
 static void step_done(struct chassis_call *call, enum rpc_step step)
 {
-    bool read = false;
+    bool read = false, orphan = false;
     if (rpc_client_streams(call)) {
         if (step == RPC_STEP_MESSAGE) {
             chassis_arena_fini(&call->message_arena);
@@ -179,12 +195,15 @@ static void step_done(struct chassis_call *call, enum rpc_step step)
         }
         pthread_mutex_lock(&call->lock);
         call->busy = false;
-        read = !atomic_load_explicit(&call->ended, memory_order_relaxed) && !call->held &&
-               !call->finished && !call->reading;
+        orphan = is_orphan(call);
+        read = !orphan && !atomic_load_explicit(&call->ended, memory_order_relaxed) &&
+               !call->held && !call->finished && !call->reading;
         call->reading = call->reading || read;
         pthread_mutex_unlock(&call->lock);
     }
-    if (read) {
+    if (orphan) {
+        orphan_end(call);
+    } else if (read) {
         call->ops->read(call);
     }
 }
@@ -365,7 +384,12 @@ void chassis_call_cancel(struct chassis_call *call)
 {
     pthread_mutex_lock(&call->lock);
     atomic_store_explicit(&call->cancelled, true, memory_order_release);
+    bool orphan = is_orphan(call);
     pthread_mutex_unlock(&call->lock);
+    if (orphan) {
+        orphan_end(call);
+        return;
+    }
     run_callback(call, &call->on_cancel, &call->on_cancel_data, true);
 }
 
@@ -379,6 +403,7 @@ void chassis_call_on_cancel(struct chassis_call *call, void (*cb)(struct chassis
 {
     pthread_mutex_lock(&call->lock);
     bool now = atomic_load_explicit(&call->cancelled, memory_order_relaxed);
+    call->minded = call->minded || cb != NULL;
     if (!now) {
         call->on_cancel = cb;
         call->on_cancel_data = data;
@@ -417,9 +442,12 @@ void chassis_call_resume(struct chassis_call *call)
     bool read = call->held && !call->busy && !call->reading && !call->finished &&
                 !atomic_load_explicit(&call->ended, memory_order_relaxed);
     call->held = false;
-    call->reading = call->reading || read;
+    bool orphan = is_orphan(call);
+    call->reading = call->reading || (read && !orphan);
     pthread_mutex_unlock(&call->lock);
-    if (read) {
+    if (orphan) {
+        orphan_end(call);
+    } else if (read) {
         call->ops->read(call);
     }
 }

@@ -41,6 +41,7 @@ struct chassis_call {
     bool held;     /* the handler does not want to read on */
     bool reading;  /* the transport was asked for the next message */
     bool finished; /* the client sent its last message */
+    bool minded;   /* the handler asked to be told of a cancellation */
     bool in_callback;
     pthread_t callback_thread;
     void (*on_cancel)(struct chassis_call *, void *);

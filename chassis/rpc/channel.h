@@ -26,7 +26,7 @@ struct rpc_channel_options {
 };
 
 /* The first starts the queue's thread; the last waits for it to end. */
-void rpc_client_env_ref(void);
+int rpc_client_env_ref(struct chassis_error *err);
 void rpc_client_env_unref(void);
 grpc_completion_queue *rpc_client_queue(void);
 /* True on the thread that runs callbacks. */

@@ -280,11 +280,19 @@ int rpc_grpc_start(struct chassis_server *server, struct chassis_error *err)
         rpc_tag_set(&l->shutdown_tag, on_shutdown);
         int rc = listener_open(l, &server->listeners[i], err);
         if (rc != 0) {
-            rpc_grpc_drain(grpc, 0);
             rpc_grpc_free(grpc);
             return rc;
         }
         listener_register(l);
+    }
+    for (unsigned q = 0; q < grpc->n_queues; q++) {
+        char name[16];
+        snprintf(name, sizeof name, "cq%u", q % 1000);
+        int rc = rpc_queue_start(&grpc->queues[q], name, err);
+        if (rc != 0) {
+            rpc_grpc_free(grpc);
+            return rc;
+        }
     }
     server->grpc = grpc;
     for (unsigned i = 0; i < grpc->n_listeners; i++) {
@@ -294,11 +302,6 @@ int rpc_grpc_start(struct chassis_server *server, struct chassis_error *err)
         for (size_t s = 0; s < l->n_slots; s++) {
             slot_arm(l->slots[s]);
         }
-    }
-    for (unsigned q = 0; q < grpc->n_queues; q++) {
-        char name[16];
-        snprintf(name, sizeof name, "cq%u", q % 1000);
-        rpc_queue_start(&grpc->queues[q], name);
     }
     return 0;
 }

@@ -67,7 +67,9 @@ const char *chassis_call_trace_id(const struct chassis_call *call);
 /* The full traceparent header for a call made on behalf of this one. */
 const char *chassis_call_traceparent(const struct chassis_call *call);
 
-/* The client cancelled, is gone, or the deadline passed. The handler still has to end the call. */
+/* The client cancelled, is gone, or the deadline passed. The handler still has to end the call, with
+ * one exception: a stream from the client that waits for its next message and has no on_cancel is
+ * ended for it. (So a handler that keeps the call to send from elsewhere sets on_cancel.) */
 bool chassis_call_cancelled(const struct chassis_call *call);
 /* `cb` once when that happens (at once if it has); not called any more after the call ended. */
 void chassis_call_on_cancel(struct chassis_call *call, void (*cb)(struct chassis_call *, void *),
