@@ -241,6 +241,7 @@ void node_init_tasks(struct chassis_consensus *n)
     chassis_list_init(&n->asks);
     chassis_list_init(&n->transfers);
     chassis_list_init(&n->posted);
+    chassis_list_init(&n->checkpoint_requests);
     propose_init(n);
 }
 
@@ -335,6 +336,7 @@ void node_close_step(struct chassis_consensus *n)
         propose_fail_all(n, CHASSIS_SHUTTING_DOWN);
         read_fail_all(n, CHASSIS_SHUTTING_DOWN);
         ask_fail_all(n, CHASSIS_SHUTTING_DOWN);
+        snapshot_fail_all(n, CHASSIS_SHUTTING_DOWN);
         transfer_fail_all(n, CHASSIS_SHUTTING_DOWN, "this node is shutting down");
         if (n->leading && n->o.machine->ops->leadership != NULL) {
             n->o.machine->ops->leadership(n->o.machine->data, false, n->leading_term);

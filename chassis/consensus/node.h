@@ -187,7 +187,6 @@ struct chassis_consensus {
     char boot_id[40];
     struct chassis_buf secret;
     struct identity identity;
-    bool first_start;
     struct chassis_logger *log;
     struct chassis_disk *disk;
     const char **tables; /* the machine's, then ours */
@@ -273,6 +272,7 @@ struct chassis_consensus {
     uint64_t conf_index;                      /* of the newest committed configuration */
     uint64_t checkpoint_retry;                /* applied index when one failed */
     struct snapshot_job *job;                 /* one at a time: writing or installing */
+    struct chassis_list checkpoint_requests;
     struct raft_snapshot_metadata installing; /* index != 0 while the core waits for it */
     struct fetch fetch;
 
@@ -400,6 +400,7 @@ int snapshot_begin(struct chassis_consensus *n, void (*done)(int, uint64_t, void
 void snapshot_install(struct chassis_consensus *n, const struct raft_snapshot_metadata *metadata);
 /* A worker checks the fetched file; false if another job is under way. */
 bool snapshot_verify(struct chassis_consensus *n);
+void snapshot_fail_all(struct chassis_consensus *n, int status);
 void snapshot_fini(struct chassis_consensus *n);
 
 /* catchup.c */

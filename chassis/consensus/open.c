@@ -277,7 +277,7 @@ static struct chassis_consensus *allocate(const struct chassis_consensus_options
     for (unsigned i = 0; i < options->machine->n_tables; i++) {
         n->tables[i] = options->machine->tables[i];
     }
-    n->tables[n->own_table] = "chassis";
+    n->tables[n->own_table] = CHASSIS_CONSENSUS_TABLE;
     n->records = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->records);
     n->entries = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->entries);
     n->frame_entries = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->frame_entries);
@@ -306,6 +306,13 @@ static int open_directory(struct chassis_consensus *n, struct chassis_error *err
     return rc != 0 ? chassis_error_code(err, rc, "read the boot id of this machine") : 0;
 }
 
+/* Drawn, so that the others notice when a node comes back without what it had; simulations, which
+ * give a seed, must be the same each time. */
+static uint64_t first_boot(const struct chassis_consensus *n)
+{
+    return n->o.seed != 0 ? 1 : identity_new_boot();
+}
+
 int chassis_consensus_open(const struct chassis_consensus_options *options,
                            struct chassis_consensus **ret_node, struct chassis_error *err)
 {
@@ -317,9 +324,12 @@ int chassis_consensus_open(const struct chassis_consensus_options *options,
     }
     struct chassis_consensus *n = allocate(options);
     int rc = open_directory(n, err);
-    rc = rc != 0 ? rc
-                 : identity_open(n->disk, n->directory, n->o.name, n->o.members, n->o.n_members,
-                                 chassis_buf_view(&n->secret), &n->identity, &n->first_start, err);
+    struct identity_options identity = {.name = n->o.name,
+                                        .members = n->o.members,
+                                        .n_members = n->o.n_members,
+                                        .secret = chassis_buf_view(&n->secret),
+                                        .first_boot = first_boot(n)};
+    rc = rc != 0 ? rc : identity_open(n->disk, n->directory, &identity, &n->identity, err);
     if (rc == 0) {
         peer_init(n);
         n->status.id = n->identity.id;

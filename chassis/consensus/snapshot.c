@@ -20,6 +20,15 @@ struct snapshot_job {
     void *data;
 };
 
+/* Somebody wants what is applied by now in a checkpoint. */
+struct checkpoint_request {
+    struct chassis_list link;
+    struct chassis_task task;
+    struct chassis_consensus *n;
+    void (*done)(int, uint64_t, void *);
+    void *data;
+};
+
 static struct snapshot_job *job_begin(struct chassis_consensus *n)
 {
     CHASSIS_ASSERT(n->job == NULL);
@@ -45,6 +54,9 @@ void snapshot_fini(struct chassis_consensus *n)
     }
     if (n->installing.index != 0) {
         raft_configuration_close(&n->installing.configuration);
+    }
+    chassis_list_foreach_safe (link, &n->checkpoint_requests) { /* only after a crash */
+        free(chassis_container_of(link, struct checkpoint_request, link));
     }
 }
 
@@ -96,6 +108,7 @@ static void on_written(struct chassis_task *task)
         chassis_log_error(n->log, "no checkpoint was written", chassis_f_err(&job->err));
     }
     if (job->done != NULL) {
+        status_turn(n); /* who asked looks for the file by the status */
         job->done(job->status, n->checkpoint_index, job->data);
     }
     job_end(n);
@@ -147,8 +160,11 @@ int snapshot_begin(struct chassis_consensus *n, void (*done)(int, uint64_t, void
     return 0;
 }
 
+static void requests_turn(struct chassis_consensus *n);
+
 void snapshot_turn(struct chassis_consensus *n)
 {
+    requests_turn(n);
     uint64_t since =
         n->checkpoint_retry > n->checkpoint_index ? n->checkpoint_retry : n->checkpoint_index;
     if (!n->closing && n->job == NULL && n->applied > since &&
@@ -157,21 +173,40 @@ void snapshot_turn(struct chassis_consensus *n)
     }
 }
 
-struct checkpoint_request {
-    struct chassis_task task;
-    struct chassis_consensus *n;
-    void (*done)(int, uint64_t, void *);
-    void *data;
-};
+static void request_end(struct checkpoint_request *r, int status)
+{
+    chassis_list_remove(&r->link);
+    if (status != 0) {
+        status_turn(r->n);
+        r->done(status, r->n->checkpoint_index, r->data);
+    }
+    free(r);
+}
+
+/* Those that wait for the job under way, or for a checkpoint that is being fetched. */
+static void requests_turn(struct chassis_consensus *n)
+{
+    chassis_list_foreach_safe (link, &n->checkpoint_requests) {
+        struct checkpoint_request *r = chassis_list_entry(link, struct checkpoint_request, link);
+        int rc = n->closing ? CHASSIS_SHUTTING_DOWN : snapshot_begin(n, r->done, r->data);
+        if (rc != CHASSIS_BUSY) {
+            request_end(r, rc);
+        }
+    }
+}
+
+void snapshot_fail_all(struct chassis_consensus *n, int status)
+{
+    chassis_list_foreach_safe (link, &n->checkpoint_requests) {
+        request_end(chassis_list_entry(link, struct checkpoint_request, link), status);
+    }
+}
 
 static void on_request(struct chassis_task *task)
 {
     struct checkpoint_request *r = chassis_container_of(task, struct checkpoint_request, task);
-    int rc = r->n->closing ? CHASSIS_SHUTTING_DOWN : snapshot_begin(r->n, r->done, r->data);
-    if (rc != 0) {
-        r->done(rc, r->n->checkpoint_index, r->data);
-    }
-    free(r);
+    chassis_list_append(&r->n->checkpoint_requests, &r->link);
+    requests_turn(r->n);
 }
 
 void chassis_consensus_checkpoint(struct chassis_consensus *n, void (*done)(int, uint64_t, void *),

@@ -70,6 +70,14 @@ void chassis_consensus_checkpoint_path(struct chassis_consensus *n, char out[512
     }
 }
 
+void chassis_consensus_set_address(struct chassis_consensus *n, const char *address)
+{
+    CHASSIS_ASSERT(node_alone(n) && !n->started);
+    pthread_mutex_lock(&n->status_lock);
+    snprintf(n->status.members[0].address, sizeof n->status.members[0].address, "%s", address);
+    pthread_mutex_unlock(&n->status_lock);
+}
+
 uint32_t chassis_consensus_version(struct chassis_consensus *n)
 {
     return atomic_load(&n->agreed_version);

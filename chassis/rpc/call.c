@@ -37,12 +37,12 @@ struct chassis_call *chassis_call_new(struct chassis_server *server,
     return call;
 }
 
-static void call_ref(struct chassis_call *call)
+void chassis_call_ref(struct chassis_call *call)
 {
     atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
 }
 
-static void call_unref(struct chassis_call *call)
+void chassis_call_unref(struct chassis_call *call)
 {
     if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1) {
         return;
@@ -64,7 +64,7 @@ static void call_unref(struct chassis_call *call)
 
 void chassis_call_release(struct chassis_call *call)
 {
-    call_unref(call);
+    chassis_call_unref(call);
 }
 
 /* ---- the end ---- */
@@ -100,6 +100,9 @@ static void call_end(struct chassis_call *call)
         out->status_bin = rpc_status_encode(call, chassis_status_to_grpc(out->code), out->text);
     }
     rpc_intercept_end(call);
+    if (call->on_end != NULL) {
+        call->on_end(call, call->on_end_data);
+    }
     call->ops->end(call, out);
 }
 
@@ -133,6 +136,18 @@ void chassis_call_reject(struct chassis_call *call, const struct chassis_error *
     if (call_begin_end(call, false)) {
         call_fail_text(call, err->code, chassis_error_text(err));
     }
+}
+
+void chassis_call_abort(struct chassis_call *call, const struct chassis_error *err)
+{
+    chassis_call_reject(call, err);
+}
+
+void chassis_call_on_end(struct chassis_call *call, void (*cb)(struct chassis_call *, void *),
+                         void *data)
+{
+    call->on_end = cb;
+    call->on_end_data = data;
 }
 
 static void call_answer(struct chassis_call *call, const void *message, struct chassis_view encoded)
@@ -220,7 +235,7 @@ static void step_run(struct chassis_call *call)
         fn(call->method->service->handlers, call, call->request);
     }
     step_done(call, step);
-    call_unref(call);
+    chassis_call_unref(call);
 }
 
 static void step_task(struct chassis_task *task)
@@ -232,7 +247,7 @@ static void step_dispatch(struct chassis_call *call, enum rpc_step step, const v
 {
     call->step = step;
     call->request = request;
-    call_ref(call);
+    chassis_call_ref(call);
     if (call->method->never_blocks || call->server->options.workers == NULL) {
         step_run(call);
     } else {

@@ -34,6 +34,9 @@ struct chassis_call {
     void *transport;
     struct chassis_call *next_free; /* in the server's pool */
     atomic_uint refs;
+    void (*on_end)(struct chassis_call *call,
+                   void *data); /* set by the handler, before it returns */
+    void *on_end_data;
     atomic_bool cancelled, ended;
 
     /* guarded by lock */

@@ -125,6 +125,9 @@ int runtime_load(struct chassis *c);
 /* run.c */
 void runtime_free(struct chassis *c);
 
+/* run.c */
+void runtime_free(struct chassis *c);
+
 /* boot.c */
 int runtime_boot(struct chassis *c, struct chassis_error *err);
 void runtime_unboot(struct chassis *c); /* reverse order, what was started */

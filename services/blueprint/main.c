@@ -77,7 +77,7 @@ static void stop(struct chassis *c, void *data)
 int main(int argc, char **argv)
 {
     int code;
-    if (bp_offline(argc, argv, &code)) {
+    if (bp_offline(&argc, argv, &code)) {
         return code;
     }
     struct chassis *c = chassis_new("blueprint", argc, argv);
@@ -94,7 +94,8 @@ int main(int argc, char **argv)
     chassis_with_rpc_handler(c, bp_sd_service(&blueprint.sd));
     chassis_with_rpc_handler(c, bp_cluster_service(&cluster));
     chassis_with_rpc_handler(c, bp_raft_service(&cluster));
-    code = chassis_run(c);
+    chassis_runtime_with_drain(c, bp_blueprint_drain, &blueprint);
+    code = bp_run(c);
     chassis_auth_key_close(key);
     return code;
 }

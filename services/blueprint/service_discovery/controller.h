@@ -17,6 +17,8 @@
 #include "auth/auth.h"
 #include "expiry.h"
 #include "os/os.h"
+#include <pthread.h>
+
 #include "watch.h"
 
 struct bp_sd_options {
@@ -40,7 +42,9 @@ struct bp_sd {
     struct bp_expiry expiry;
     char key_id[BP_SD_KEY_ID_MAX + 1];
     uint8_t public_key[CHASSIS_AUTH_PUBLIC_KEY_LEN];
-    bool leader, stopping;
+    bool leader, draining, stopping;
+    pthread_mutex_t sessions_lock; /* of the list of Synchronize streams */
+    struct chassis_list sessions;
     struct chassis_timer scan_timer, beat_timer, key_timer;
     unsigned removals; /* proposals under way */
     /* heartbeats on their way to the leader */
@@ -54,9 +58,13 @@ struct bp_sd {
 };
 
 void bp_sd_start(struct bp_sd *sd, const struct bp_sd_options *options);
+/* End watches and Synchronize streams: clients go on at another node. */
+void bp_sd_drain(struct bp_sd *sd);
 void bp_sd_stop(struct bp_sd *sd);
 void bp_sd_leadership(struct bp_sd *sd, bool leader);
 void bp_sd_committed(struct bp_sd *sd);
+/* session.c: end the streams that wait for a report; the others end after their answer. */
+void bp_sd_sessions_end(struct bp_sd *sd);
 /* The leader's answer from memory; see chassis_state_machine_ops.ask. */
 int bp_sd_ask(struct bp_sd *sd, struct chassis_view question, struct chassis_buf *ret_answer);
 /* A process was heard of at this node. */
