@@ -90,14 +90,11 @@ static struct rpc_tag *aside_get(struct rpc_queue *queue)
 static void run_on(struct rpc_queue *queue, struct rpc_tag *tag, bool ok)
 {
     for (unsigned n = 0; tag != NULL; n++) {
-        struct rpc_tag *completed = NULL;
         if (n < IN_A_ROW) {
             grpc_completion_queue_thread_local_cache_init(queue->cq);
-            tag_run(tag, ok);
-            completed = cached(queue);
-        } else {
-            tag_run(tag, ok);
         }
+        tag_run(tag, ok);
+        struct rpc_tag *completed = cached(queue); /* always: rpc_queue_take sets it up again */
         if (completed != NULL) {
             aside_put(queue, completed);
         }
