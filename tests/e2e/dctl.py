@@ -87,12 +87,12 @@ def kv(running):
     check(dctl(at, "kv", "get", "in").out.rstrip("\n") == text, "comes back as it was")
     expect(dctl(at, "kv", "set", "x", "@/no/such/file"), USAGE, "a file that is not there",
            err="/no/such/file")
-    kind = "core.control_plane.networking.v1.Route"
-    expect(dctl(at, "kv", "set", "route", '{"name":"r","endpoint":{"host":"h","port":80}}', "-t",
+    kind = "examples.crud.v1.Name"
+    expect(dctl(at, "kv", "set", "route", '{"id":"1","firstName":"Ada"}', "-t",
                 kind), OK, "a message as JSON")
     got = dctl(at, "kv", "get", "route", "-t", kind)
-    check(json.loads(got.out)["endpoint"]["port"] == 80, f"comes back as JSON: {got.out.strip()}")
-    expect(dctl(at, "kv", "set", "route", '{"nme":"r"}', "-t", kind), FAILED,
+    check(json.loads(got.out)["firstName"] == "Ada", f"comes back as JSON: {got.out.strip()}")
+    expect(dctl(at, "kv", "set", "route", '{"nme":"r"}', "-t", kind), USAGE,
            "a field the message does not have", err="nme")
     expect(dctl(at, "kv", "del", "color"), OK, "del")
     expect(dctl(at, "kv", "del", "color"), NOT_FOUND, "del again")
