@@ -265,6 +265,8 @@ struct chassis_consensus {
     } role_apply; /* the apply role's own */
     struct chassis_store *store;
     atomic_uint store_users;
+    atomic_bool distrusted; /* any role: a damaged record was met */
+    unsigned crashes;       /* ends without a clean stop in a row, before this start */
 
     /* checkpoints */
     uint64_t checkpoint_index, checkpoint_term, checkpoint_conf_index;

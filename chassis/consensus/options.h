@@ -92,6 +92,11 @@ void chassis_consensus_abandon(struct chassis_consensus *node);
  * not say it (port 0). */
 void chassis_consensus_set_address(struct chassis_consensus *node, const char *address);
 
+/* A damaged record was met in the store: durable, so that the next start drops the store and fills
+ * it from checkpoint and log. From any role; blocks for a write. The caller sees to it that the
+ * process ends soon. */
+void chassis_consensus_distrust(struct chassis_consensus *node, const char *why);
+
 /* The newest command version that every member has announced (its own if it stands alone). */
 uint32_t chassis_consensus_version(struct chassis_consensus *node);
 

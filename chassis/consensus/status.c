@@ -74,7 +74,8 @@ void chassis_consensus_set_address(struct chassis_consensus *n, const char *addr
 {
     CHASSIS_ASSERT(node_alone(n) && !n->started);
     pthread_mutex_lock(&n->status_lock);
-    snprintf(n->status.members[0].address, sizeof n->status.members[0].address, "%s", address);
+    snprintf(n->status.members[0].address, sizeof n->status.members[0].address, "%.*s",
+             CHASSIS_CONSENSUS_ADDRESS_MAX - 1, address);
     pthread_mutex_unlock(&n->status_lock);
 }
 

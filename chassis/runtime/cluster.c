@@ -226,7 +226,7 @@ static void on_node_ready(int status, const char *text, void *data)
 static void set_own_address(struct chassis *c)
 {
     const struct chassis_settings *s = &c->settings;
-    char address[CHASSIS_CONSENSUS_ADDRESS_MAX];
+    char address[sizeof c->rpc_address];
     bool far = strncmp(s->bind_address, "127.", 4) != 0 && strcmp(s->bind_address, "::1") != 0 &&
                strcmp(s->bind_address, "localhost") != 0 &&
                strcmp(s->bind_address, "0.0.0.0") != 0 && strcmp(s->bind_address, "::") != 0;

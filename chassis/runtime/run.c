@@ -26,6 +26,18 @@ void chassis_stop(struct chassis *c)
     pthread_mutex_unlock(&c->mutex);
 }
 
+void chassis_runtime_fail(struct chassis *c, const char *text)
+{
+    pthread_mutex_lock(&c->mutex);
+    bool first = !c->failed;
+    c->failed = true;
+    pthread_mutex_unlock(&c->mutex);
+    if (first) {
+        chassis_log_fatal(c->log, "this process ends", chassis_f_str("why", text));
+    }
+    chassis_stop(c);
+}
+
 /* Signals are the loop's: block them before any thread is made, so that all inherit it. */
 static void block_signals(void)
 {

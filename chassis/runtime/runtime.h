@@ -43,6 +43,8 @@ int chassis_runtime_restore(struct chassis *c, const char *file, const char *id)
 /* From the first runner on, any thread. */
 const struct chassis_settings *chassis_runtime_settings(struct chassis *c);
 struct chassis_server *chassis_runtime_server(struct chassis *c);
+/* Any thread: the process cannot go on. It drains and ends with 1. */
+void chassis_runtime_fail(struct chassis *c, const char *text);
 /* The cluster's secret; empty without consensus. */
 struct chassis_view chassis_runtime_cluster_secret(struct chassis *c);
 /* Ready as /readyz says. */

@@ -4,6 +4,7 @@
 #include "cluster/rpc.h"
 #include "core/control_plane/networking/v1/networking.pb-c.h"
 #include "core/registry/key_value/v1/key_value.pb-c.h"
+#include "damage.h"
 #include "key_value/rpc.h"
 #include "machine.h"
 #include "offline.h"
@@ -45,6 +46,7 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
 {
     const struct chassis_settings *own = chassis_runtime_settings(c);
     char path[512];
+    bp_damage_watch(c);
     snprintf(path, sizeof path, "%s/node.key", own->data_directory);
     int r = chassis_auth_key_open(path, &key, err);
     if (r != 0) {

@@ -392,7 +392,12 @@ void bp_sd_drain(struct bp_sd *sd)
     sd->draining = true;
     chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "the node is shutting down: watch at another");
     bp_feed_close(&sd->feed, &err);
-    bp_sd_sessions_end(sd);
+    pthread_mutex_lock(&sd->sessions_lock);
+    void (*end_sessions)(struct bp_sd *) = sd->end_sessions;
+    pthread_mutex_unlock(&sd->sessions_lock);
+    if (end_sessions != NULL) {
+        end_sessions(sd);
+    }
 }
 
 void bp_sd_stop(struct bp_sd *sd)

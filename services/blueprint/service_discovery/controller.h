@@ -45,6 +45,7 @@ struct bp_sd {
     bool leader, draining, stopping;
     pthread_mutex_t sessions_lock; /* of the list of Synchronize streams */
     struct chassis_list sessions;
+    void (*end_sessions)(struct bp_sd *sd); /* the view's; NULL before the first stream */
     struct chassis_timer scan_timer, beat_timer, key_timer;
     unsigned removals; /* proposals under way */
     /* heartbeats on their way to the leader */
@@ -63,8 +64,6 @@ void bp_sd_drain(struct bp_sd *sd);
 void bp_sd_stop(struct bp_sd *sd);
 void bp_sd_leadership(struct bp_sd *sd, bool leader);
 void bp_sd_committed(struct bp_sd *sd);
-/* session.c: end the streams that wait for a report; the others end after their answer. */
-void bp_sd_sessions_end(struct bp_sd *sd);
 /* The leader's answer from memory; see chassis_state_machine_ops.ask. */
 int bp_sd_ask(struct bp_sd *sd, struct chassis_view question, struct chassis_buf *ret_answer);
 /* A process was heard of at this node. */

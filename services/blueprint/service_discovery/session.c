@@ -76,7 +76,8 @@ static void set_not_run(struct session *s)
     chassis_call_set_trailer(s->call, CHASSIS_NOT_RUN_TRAILER, chassis_view_str("1"));
 }
 
-void bp_sd_sessions_end(struct bp_sd *sd)
+/* End the streams that wait for a report; the others end after their answer. */
+static void end_sessions(struct bp_sd *sd)
 {
     struct chassis_error err = {0};
     chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "%s", shutting_down);
@@ -117,6 +118,7 @@ void bp_sd_sync_open(struct chassis_call *call)
     chassis_list_init(&s->link);
     pthread_mutex_lock(&s->sd->sessions_lock);
     chassis_list_append(&s->sd->sessions, &s->link);
+    s->sd->end_sessions = end_sessions;
     pthread_mutex_unlock(&s->sd->sessions_lock);
     chassis_call_on_end(call, on_end, s);
     chassis_call_on_cancel(call, on_cancel, s);
