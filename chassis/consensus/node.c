@@ -18,16 +18,19 @@ _Noreturn void node_fatal(struct chassis_consensus *n, const char *what,
 
 enum { SPACE_CHECK_MS = 200 };
 
-/* Refuse commands before they are written: a full store or disk must never be met in apply. */
+/* Refuse commands before they are written: a full store or disk must never be met in apply. What is
+ * appended is stored a second time, so an eighth of the reserve must not go unseen. */
 static void check_space(struct chassis_consensus *n, uint64_t now)
 {
     struct chassis_store_space space;
     uint64_t free_bytes;
     if (n->space_checked_ns != 0 &&
-        now - n->space_checked_ns < SPACE_CHECK_MS * CHASSIS_NS_PER_MS) {
+        now - n->space_checked_ns < SPACE_CHECK_MS * CHASSIS_NS_PER_MS &&
+        n->space_bytes < n->o.reserve_bytes / 8) {
         return;
     }
     n->space_checked_ns = now;
+    n->space_bytes = 0;
     bool was = n->space_low || n->store_low;
     n->space_low =
         n->stalled != NULL || (n->disk->ops->space(n->disk, n->directory, &free_bytes) == 0 &&

@@ -221,6 +221,7 @@ struct chassis_consensus {
     bool ticking;
     bool space_low, store_low;
     uint64_t space_checked_ns;
+    uint64_t space_bytes; /* appended since then */
 
     /* peers, by id - 1 */
     struct peer peers[CHASSIS_CONSENSUS_NODES_MAX];

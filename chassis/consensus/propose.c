@@ -136,8 +136,9 @@ static void on_proposal(struct chassis_task *task)
         fail(n, p, CHASSIS_SHUTTING_DOWN, "this node is shutting down");
     } else if (n->space_low || n->store_low) {
         fail(n, p, CHASSIS_NO_SPACE,
-             n->space_low ? "the disk of this node is nearly full"
-                          : "the store of this node is nearly full");
+             n->space_low
+                 ? "the disk of this node is nearly full: less than raft.reserve is free"
+                 : "the store of this node is nearly full: over 90 % of raft.store_size is used");
     }
     node_touch(n);
 }

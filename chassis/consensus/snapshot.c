@@ -114,13 +114,35 @@ static void on_written(struct chassis_task *task)
     job_end(n);
 }
 
+/* A checkpoint is about as large as what the store holds. It must not eat the space that is kept
+ * free so that what was accepted can be applied: better a longer log. */
+static int check_room(struct chassis_consensus *n, struct chassis_error *err)
+{
+    struct chassis_store_space space;
+    uint64_t free_bytes;
+    if (n->store->ops->space(n->store, &space) != 0 ||
+        n->disk->ops->space(n->disk, n->directory, &free_bytes) != 0 ||
+        free_bytes >= space.used_bytes + n->o.reserve_bytes / 2) {
+        return 0;
+    }
+    return chassis_error_set(
+        err, CHASSIS_NO_SPACE,
+        "'%s' has %llu bytes free, a checkpoint takes up to %llu and %llu must "
+        "stay free (half of raft.reserve)",
+        n->directory, (unsigned long long)free_bytes, (unsigned long long)space.used_bytes,
+        (unsigned long long)n->o.reserve_bytes / 2);
+}
+
 static void write_run(struct chassis_task *task)
 {
     struct snapshot_job *job = chassis_container_of(task, struct snapshot_job, task);
     struct chassis_consensus *n = job->n;
     struct chassis_txn *txn;
     uint64_t newest;
-    job->status = chassis_store_begin(n->store, false, &txn, &job->err);
+    job->status = check_room(n, &job->err);
+    if (job->status == 0) {
+        job->status = chassis_store_begin(n->store, false, &txn, &job->err);
+    }
     if (job->status == 0) {
         job->status = apply_read_meta(n, txn, &job->header.index, &job->header.term, &job->err);
         if (job->status == 0) {
