@@ -154,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t n = lines[ADDRESS].len < sizeof address ? lines[ADDRESS].len : sizeof address - 1;
     memcpy(address, lines[ADDRESS].data != NULL ? lines[ADDRESS].data : (const uint8_t *)"", n);
     address[n] = '\0';
-    bool token = lines[AUTHORIZATION].len > 8 &&
+    bool token = lines[AUTHORIZATION].len >= 8 &&
                  memchr(lines[AUTHORIZATION].data, '!', lines[AUTHORIZATION].len) != NULL;
     for (int i = 0; i < 4; i++) {
         ends = handled = 0;
