@@ -43,7 +43,9 @@ struct chassis_http_file {
 struct chassis_http_options {
     const char *address;                /* "127.0.0.1:0", "[::1]:8091"; NULL = no public listener */
     const char *admin_address;          /* NULL = no admin listener */
-    const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start */
+    const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start.
+                                           With a ca client certificates are asked for */
+    bool client_certificate_required;   /* on the public listener: without one 403 */
     bool plaintext_beyond_loopback;     /* else a plaintext address others can reach is refused */
     struct chassis_server *server;      /* whose methods are served; NULL = none */
     const struct chassis_type_registry *types; /* for Any in JSON; NULL = those the methods use */
@@ -61,7 +63,7 @@ struct chassis_http_options {
     uint32_t connections_max;   /* 0 = 1,024 */
     size_t header_bytes_max;    /* of a request, with its URL; 0 = 32 KiB */
     size_t body_bytes_max;      /* 0 = 4 MiB; a method's own limit may be lower */
-    uint32_t idle_timeout_ms;   /* of a connection; 0 = 30,000 */
+    uint32_t idle_timeout_ms;   /* for the next request's headers, all of them; 0 = 30,000 */
     uint32_t upload_timeout_ms; /* for a whole request body; 0 = 30,000 */
     uint32_t call_timeout_ms;   /* of unary calls that ask for none; 0 = 60,000 */
 };

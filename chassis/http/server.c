@@ -92,29 +92,21 @@ static int open_socket(struct chassis_http *http, struct http_listener *l, const
         return chassis_error_set(err, CHASSIS_CONFIG, "http address '%s': %s", address,
                                  gai_strerror(rc));
     }
-    bool open_to_others = !is_loopback(info->ai_addr);
+    bool plaintext = http->options.tls == NULL || l->admin;
+    if (!is_loopback(info->ai_addr) && plaintext && !http->options.plaintext_beyond_loopback) {
+        freeaddrinfo(info);
+        return chassis_error_set(err, CHASSIS_CONFIG,
+                                 "listen for http on '%s': others can reach this address and there "
+                                 "is no TLS: give certificates, bind 127.0.0.1 or allow plaintext",
+                                 address);
+    }
     rc = bind_listen(info, &l->port);
     freeaddrinfo(info);
     if (rc < 0) {
         return chassis_error_code(err, rc, "listen for http on '%s'", address);
     }
     l->fd = rc;
-    bool plaintext = http->options.tls == NULL || l->admin;
-    if (open_to_others && plaintext && !http->options.plaintext_beyond_loopback) {
-        close(l->fd);
-        return chassis_error_set(err, CHASSIS_CONFIG,
-                                 "listen for http on '%s': others can reach this address and there "
-                                 "is no TLS: give certificates, bind 127.0.0.1 or allow plaintext",
-                                 address);
-    }
     return 0;
-}
-
-static void on_connection(void *data, struct MHD_Connection *connection, void **socket_state,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    struct http_listener *l = data;
-    chassis_gauge_add(l->http->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
 }
 
 static void on_mhd_log(void *data, const char *format, va_list args) CHASSIS_PRINTF(2, 0);
@@ -135,6 +127,8 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
     struct MHD_OptionItem secure[] = {
         {tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, 0, tls ? o->tls->key.data : NULL},
         {MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? o->tls->certificate.data : NULL},
+        {http->asks_certificates ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
+         tls ? o->tls->ca.data : NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     l->daemon = MHD_start_daemon(
@@ -142,7 +136,7 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
             (tls ? MHD_USE_TLS : 0),
         0, NULL, NULL, http_on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, http,
         MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, l,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_NOTIFY_CONNECTION, http_socket_event, l, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)o->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)((o->idle_timeout_ms + 999) / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         o->header_bytes_max, MHD_OPTION_ARRAY, secure, MHD_OPTION_END);
@@ -330,6 +324,7 @@ static void collect_types(struct chassis_http *http)
 static void fill_defaults(struct chassis_http *http)
 {
     struct chassis_http_options *o = &http->options;
+    http->asks_certificates = o->tls != NULL && o->tls->ca.len != 0;
     o->connections_max = o->connections_max != 0 ? o->connections_max : 1024;
     o->header_bytes_max = o->header_bytes_max != 0 ? o->header_bytes_max : 32 * 1024;
     o->body_bytes_max = o->body_bytes_max != 0 ? o->body_bytes_max : 4 * 1024 * 1024;
