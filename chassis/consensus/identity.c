@@ -300,6 +300,13 @@ int identity_create(struct chassis_disk *disk, const char *directory,
     return rc;
 }
 
+/* Nobody else knows where a lone node listens: it may move. */
+static bool alone_as_before(const struct identity *stored, const struct identity *given)
+{
+    return stored->n_members == 1 && given->n_members == 1 &&
+           strcmp(stored->members[0].name, given->members[0].name) == 0;
+}
+
 int identity_open(struct chassis_disk *disk, const char *directory,
                   const struct identity_options *o, struct identity *ret_identity,
                   struct chassis_error *err)
@@ -320,6 +327,9 @@ int identity_open(struct chassis_disk *disk, const char *directory,
         rc = 0;
     } else if (rc == 0) {
         memcpy(given->origin, stored->origin, sizeof given->origin);
+        if (alone_as_before(stored, given)) {
+            given->members[0] = stored->members[0];
+        }
         derive_cluster_id(given, o->secret);
         given->boot = stored->boot + 1;
         rc = same_as_first(stored, given, path, err);
@@ -329,6 +339,10 @@ int identity_open(struct chassis_disk *disk, const char *directory,
     }
     if (rc == 0) {
         *ret_identity = *given;
+        if (given->n_members == 1) { /* what is stored is part of the cluster id, this is where */
+            (void)member_parse(o->members[0], ret_identity->members, NULL);
+            ret_identity->members[0].id = 1;
+        }
     }
 out:
     free(given);

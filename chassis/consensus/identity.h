@@ -50,7 +50,8 @@ struct identity_options {
     uint64_t first_boot; /* boot number if there is no identity yet */
 };
 /* Load `directory`/identity or make it; either way the boot number is one higher and durable.
- * CHASSIS_CONFIG if name or list differ from those of the first start. */
+ * CHASSIS_CONFIG if name or list differ from those of the first start (the address of a node that
+ * stands alone may). */
 int identity_open(struct chassis_disk *disk, const char *directory,
                   const struct identity_options *options, struct identity *ret_identity,
                   struct chassis_error *err);

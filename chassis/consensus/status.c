@@ -109,6 +109,7 @@ struct transfer {
 static void transfer_end(struct transfer *t, int status, const char *text)
 {
     chassis_list_remove(&t->link);
+    status_turn(t->n); /* who asked reads there who leads now */
     t->done(status, text, t->data);
     free(t);
 }
