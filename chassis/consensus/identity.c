@@ -27,10 +27,6 @@ int small_file_read(struct chassis_disk *disk, const char *path, const char magi
     if (data.len < SMALL_FILE_HEADER_LEN || memcmp(data.data, magic, 8) != 0) {
         rc = chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is damaged at offset 0: no %.8s header",
                                path, magic);
-    } else if (chassis_get_le32(data.data + 8) > format) {
-        rc = chassis_error_set(err, CHASSIS_BAD_VERSION,
-                               "'%s' has format %u, this program knows up to %u", path,
-                               chassis_get_le32(data.data + 8), format);
     } else if (chassis_get_le32(data.data + 12) != data.len - SMALL_FILE_HEADER_LEN) {
         rc = chassis_error_set(
             err, CHASSIS_CORRUPT, "'%s' is damaged at offset 12: length %u, but %zu bytes follow",
@@ -42,6 +38,10 @@ int small_file_read(struct chassis_disk *disk, const char *path, const char magi
             rc = chassis_error_set(err, CHASSIS_CORRUPT,
                                    "'%s' is damaged at offset %d: wrong checksum", path,
                                    SMALL_FILE_HEADER_LEN);
+        } else if (chassis_get_le32(data.data + 8) > format) { /* after the checksum over it */
+            rc = chassis_error_set(err, CHASSIS_BAD_VERSION,
+                                   "'%s' has format %u, this program knows up to %u", path,
+                                   chassis_get_le32(data.data + 8), format);
         }
     }
     if (rc == 0) {

@@ -17,6 +17,7 @@ _Noreturn void node_fatal(struct chassis_consensus *n, const char *what,
 /* --- turns ------------------------------------------------------------------------------------- */
 
 enum { SPACE_CHECK_MS = 200 };
+#define FORGET_CRASHES_NS (60 * CHASSIS_NS_PER_S)
 
 /* Refuse commands before they are written: a full store or disk must never be met in apply. What is
  * appended is stored a second time, so an eighth of the reserve must not go unseen. */
@@ -77,6 +78,18 @@ static void on_turn(struct chassis_task *task)
     status_turn(n);
 }
 
+/* Long enough alive: what ended the process before was not the store. */
+static void forget_crashes(struct chassis_consensus *n, uint64_t now)
+{
+    struct chassis_error err = {0};
+    if (n->crashes != 0 && now - n->begun_ns > FORGET_CRASHES_NS) {
+        n->crashes = 0;
+        if (node_mark(n, false, &err) != 0) {
+            chassis_log_warn(n->log, "the state of the store was not written", chassis_f_err(&err));
+        }
+    }
+}
+
 static void on_tick(struct chassis_timer *timer)
 {
     struct chassis_consensus *n = chassis_container_of(timer, struct chassis_consensus, tick);
@@ -86,6 +99,7 @@ static void on_tick(struct chassis_timer *timer)
     read_tick(n, now);
     ask_tick(n, now);
     catchup_tick(n, now);
+    forget_crashes(n, now);
     node_touch(n);
     if (n->closing) {
         node_close_step(n);
@@ -128,6 +142,7 @@ static void start_transport(struct chassis_consensus *n)
 
 static void begin(struct chassis_consensus *n)
 {
+    n->begun_ns = node_now(n);
     core_start(n);
     start_transport(n);
     n->ticking = true;

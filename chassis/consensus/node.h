@@ -267,14 +267,15 @@ struct chassis_consensus {
     struct chassis_store *store;
     atomic_uint store_users;
     atomic_bool distrusted; /* any role: a damaged record was met */
-    unsigned crashes;       /* ends without a clean stop in a row, before this start */
+    uint64_t begun_ns;
+    unsigned crashes; /* ends without a clean stop in a row, before this start */
 
     /* checkpoints */
     uint64_t checkpoint_index, checkpoint_term, checkpoint_conf_index;
     struct chassis_buf checkpoint_conf;
-    uint64_t conf_index;                      /* of the newest committed configuration */
-    uint64_t checkpoint_retry;                /* applied index when one failed */
-    struct snapshot_job *job;                 /* one at a time: writing or installing */
+    uint64_t conf_index;       /* of the newest committed configuration */
+    uint64_t checkpoint_retry; /* applied index when one failed */
+    struct snapshot_job *job;  /* one at a time: writing or installing */
     struct chassis_list checkpoint_requests;
     struct raft_snapshot_metadata installing; /* index != 0 while the core waits for it */
     struct fetch fetch;

@@ -8,7 +8,7 @@
 #include "base/assert.h"
 
 static const char store_magic[8] = "DRFTSTOR";
-enum { STORE_FORMAT = 1, CRASHES_MAX = 4 };
+enum { STORE_FORMAT = 1, CRASHES_MAX = 3 };
 
 /* state (1 clean, 0 open, 1 + n open and n ends without a clean stop before) | boot id of the
  * machine, or "damaged" */

@@ -40,7 +40,7 @@ void bp_store_on_damage(void (*damaged)(void *data, const char *text), void *dat
     on_damage_data = data;
 }
 
-static int damage(const struct chassis_error *err)
+int bp_store_damaged(const struct chassis_error *err)
 {
     if (on_damage != NULL) {
         on_damage(on_damage_data, chassis_error_text(err));
@@ -81,7 +81,7 @@ int bp_store_unseal(enum bp_table table, struct chassis_view key, struct chassis
                           "record %s of table '%s' is damaged (wrong checksum): the store must be "
                           "rebuilt from checkpoint and journal",
                           text, bp_tables[table]);
-        return damage(err);
+        return bp_store_damaged(err);
     }
     int r = bp_codec_decode(layout, chassis_view(value.data, value.len - CRC_LEN), arena,
                             ret_record, err);
@@ -90,7 +90,7 @@ int bp_store_unseal(enum bp_table table, struct chassis_view key, struct chassis
     }
     chassis_error_set(err, CHASSIS_CORRUPT, "record of table '%s' does not decode as %s",
                       bp_tables[table], layout->name);
-    return damage(err);
+    return bp_store_damaged(err);
 }
 
 int bp_store_get(struct chassis_txn *txn, enum bp_table table, struct chassis_view key,
@@ -106,7 +106,7 @@ int bp_store_get(struct chassis_txn *txn, enum bp_table table, struct chassis_vi
         struct chassis_error local = {0};
         err = err != NULL ? err : &local;
         chassis_error_code(err, r, "read table '%s'", bp_tables[table]);
-        return r == CHASSIS_CORRUPT ? damage(err) : r;
+        return r == CHASSIS_CORRUPT ? bp_store_damaged(err) : r;
     }
     return bp_store_unseal(table, key, value, layout, arena, ret_record, err);
 }
@@ -216,7 +216,7 @@ void bp_change_damaged(const char *format, ...)
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     chassis_error_set(&err, CHASSIS_CORRUPT, "%s", text);
-    damage(&err);
+    bp_store_damaged(&err);
     CHASSIS_PANIC("cannot apply: %s", text);
 }
 

@@ -70,6 +70,8 @@ extern const struct bp_layout bp_layout_counter, bp_layout_text;
 /* What happens when damage is met, by a read or in a change, before the error is returned or the
  * process ends; NULL: nothing. Any role; set before the store is used. */
 void bp_store_on_damage(void (*damaged)(void *data, const char *text), void *data);
+/* What is stored contradicts itself, as `err` says. CHASSIS_CORRUPT. */
+int bp_store_damaged(const struct chassis_error *err);
 
 /* CHASSIS_NOT_FOUND, CHASSIS_CORRUPT naming table and key, CHASSIS_BAD_VERSION. Views of *ret point
  * into the store; lists into the arena. */
