@@ -40,8 +40,8 @@ int small_file_read(struct chassis_disk *disk, const char *path, const char magi
                                    SMALL_FILE_HEADER_LEN);
         } else if (chassis_get_le32(data.data + 8) > format) { /* after the checksum over it */
             rc = chassis_error_set(err, CHASSIS_BAD_VERSION,
-                                   "'%s' has format %u, this program knows up to %u", path,
-                                   chassis_get_le32(data.data + 8), format);
+                                   "'%s' has format %u at offset 8, this program knows up to %u",
+                                   path, chassis_get_le32(data.data + 8), format);
         }
     }
     if (rc == 0) {
