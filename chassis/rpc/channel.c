@@ -127,7 +127,7 @@ static int env_open(struct chassis_error *err)
     chassis_list_init(&env.timers);
     atomic_store(&env.next_ns, UINT64_MAX);
     env.waking = false;
-    return rpc_queue_start(env.queue, "cq-client", err);
+    return rpc_queue_start(env.queue, "cq0", err);
 }
 
 static void env_close(struct rpc_queue *queue, grpc_channel *lame)
@@ -200,6 +200,11 @@ grpc_completion_queue *rpc_client_queue(void)
     return env.queue->cq;
 }
 
+struct rpc_queue *rpc_client_env_queue(void)
+{
+    return env.queue;
+}
+
 bool rpc_client_on_queue(void)
 {
     return env.queue != NULL && rpc_queue_current() == env.queue;
@@ -240,6 +245,8 @@ static grpc_channel *channel_create(const struct rpc_channel_options *o)
     args[n++] = arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     args[n++] = arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0);
     args[n++] = arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    args[n++] = arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    args[n++] = arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_WINDOW_BYTES);
     args[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
                         o->response_bytes_max > INT32_MAX ? INT32_MAX : (int)o->response_bytes_max);
     if (o->server_name != NULL && o->tls != NULL) {

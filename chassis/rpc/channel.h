@@ -29,6 +29,8 @@ struct rpc_channel_options {
 int rpc_client_env_ref(struct chassis_error *err);
 void rpc_client_env_unref(void);
 grpc_completion_queue *rpc_client_queue(void);
+/* The queue itself, for who shares its thread; valid while the caller holds a reference. */
+struct rpc_queue *rpc_client_env_queue(void);
 /* True on the thread that runs callbacks. */
 bool rpc_client_on_queue(void);
 
