@@ -90,6 +90,21 @@ static void forget_crashes(struct chassis_consensus *n, uint64_t now)
     }
 }
 
+static void on_pace(struct chassis_timer *timer)
+{
+    struct chassis_consensus *n = chassis_container_of(timer, struct chassis_consensus, pace);
+    n->pacing = false;
+    node_touch(n);
+}
+
+void node_pace(struct chassis_consensus *n, uint64_t delay_ns)
+{
+    if (!n->pacing) { /* the one that is armed is at most NODE_PACE_MS away */
+        n->pacing = true;
+        chassis_post_after(n->o.loop, &n->pace, delay_ns);
+    }
+}
+
 static void on_tick(struct chassis_timer *timer)
 {
     struct chassis_consensus *n = chassis_container_of(timer, struct chassis_consensus, tick);
@@ -223,7 +238,6 @@ static void on_start(struct chassis_task *task)
     }
     n->last_index = n->durable = s.last_index;
     n->applied = n->role_apply.applied;
-    n->applied_term = n->role_apply.term;
     n->apply_next = n->applied + 1;
     uint64_t c = n->checkpoint_index;
     if (c != 0 && (s.last_index < c ||
@@ -251,6 +265,10 @@ void node_init_tasks(struct chassis_consensus *n)
 {
     n->turn.run = on_turn;
     n->tick.run = on_tick;
+    n->pace.run = on_pace;
+    n->stored_task.run = apply_stored;
+    n->store_task.run = apply_store_run;
+    n->role_apply.timer.run = apply_timer_run;
     n->stalled_last = &n->stalled;
     chassis_list_init(&n->appends);
     chassis_list_init(&n->reads_waiting);
@@ -298,6 +316,7 @@ void chassis_consensus_abandon(struct chassis_consensus *n)
     if (n->journal != NULL) {
         chassis_journal_abandon(n->journal);
     }
+    apply_abandon(n);
     chassis_store_close(n->store);
     node_free(n);
 }
@@ -369,12 +388,13 @@ void node_close_step(struct chassis_consensus *n)
         return;
     }
     n->started = false; /* no further turn does anything */
-    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0) {
+    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || !apply_flush(n)) {
         return;
     }
     n->ticking = false;
     chassis_cancel(n->o.loop, &n->tick);
     chassis_cancel(n->o.loop, &n->raft_timer);
+    chassis_cancel(n->o.loop, &n->pace);
     if (n->raft_open) {
         core_close(n);
     }

@@ -261,6 +261,7 @@ static bool submit(struct chassis_consensus *n)
         chassis_histogram_observe(n->metrics.batch, count);
         for (unsigned i = 0; i < n_foreign; i++) {
             struct foreign *f = chassis_list_entry(n->foreign.next, struct foreign, link);
+            peer_want_commit(n, f->peer, n->last_index);
             chassis_list_remove(&f->link);
             chassis_buf_fini(&f->envelope);
             free(f);

@@ -25,6 +25,7 @@ struct checkpoint_request {
     struct chassis_list link;
     struct chassis_task task;
     struct chassis_consensus *n;
+    uint64_t index; /* to be contained */
     void (*done)(int, uint64_t, void *);
     void *data;
 };
@@ -210,6 +211,9 @@ static void requests_turn(struct chassis_consensus *n)
 {
     chassis_list_foreach_safe (link, &n->checkpoint_requests) {
         struct checkpoint_request *r = chassis_list_entry(link, struct checkpoint_request, link);
+        if (!n->closing && n->applied < r->index) {
+            continue;
+        }
         int rc = n->closing ? CHASSIS_SHUTTING_DOWN : snapshot_begin(n, r->done, r->data);
         if (rc != CHASSIS_BUSY) {
             request_end(r, rc);
@@ -227,8 +231,11 @@ void snapshot_fail_all(struct chassis_consensus *n, int status)
 static void on_request(struct chassis_task *task)
 {
     struct checkpoint_request *r = chassis_container_of(task, struct checkpoint_request, task);
-    chassis_list_append(&r->n->checkpoint_requests, &r->link);
-    requests_turn(r->n);
+    struct chassis_consensus *n = r->n;
+    r->index = n->apply_next != 0 ? n->apply_next - 1 : 0; /* everything answered so far */
+    chassis_list_append(&n->checkpoint_requests, &r->link);
+    apply_want(n, r->index);
+    requests_turn(n);
 }
 
 void chassis_consensus_checkpoint(struct chassis_consensus *n, void (*done)(int, uint64_t, void *),
@@ -255,7 +262,6 @@ static void on_installed(struct chassis_task *task)
     take_over(n, &job->header);
     log_reset(n, n->checkpoint_index, n->checkpoint_term);
     n->applied = n->checkpoint_index;
-    n->applied_term = n->checkpoint_term;
     n->apply_next = n->applied + 1;
     event.persisted_snapshot.metadata = n->installing;
     event.persisted_snapshot.last = true;
