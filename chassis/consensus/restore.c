@@ -61,7 +61,7 @@ static void encode_members(const struct identity *id, struct chassis_buf *out)
 static int write_term(const struct chassis_consensus_restore *o, const char *directory,
                       uint64_t term, struct chassis_error *err)
 {
-    char path[512];
+    char path[544];
     uint8_t value[TERM_LEN] = {TERM_FORMAT};
     struct chassis_slots *slots;
     struct chassis_buf empty = {0};
