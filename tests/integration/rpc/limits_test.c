@@ -308,8 +308,8 @@ static void start_and_call(void *data)
 static void each_failure_of_start_is_an_error_and_leaves_nothing(void **state)
 {
     unsigned complete = 0;
-    /* two listeners, two queue threads, the client's thread, its target */
-    assert_int_equal(test_each_fault("rpc.", start_and_call, &complete), 6);
+    /* the queue shared with the client, two listeners, a second queue, the client's target */
+    assert_int_equal(test_each_fault("rpc.", start_and_call, &complete), 5);
     assert_int_equal(complete, 1);
 }
 
