@@ -155,7 +155,7 @@ def leadership_moves_on_request(running):
 def a_drained_leader_hands_over(running):
     election = 5.0
     cluster = running.cluster(3, [f"--raft.election_timeout={election:.0f}s",
-                                  "--raft.heartbeat=100ms"])
+                                  "--raft.heartbeat=100ms", "--service.logging.level=info"])
     for _ in range(3):
         leader = wait_for("a leader", cluster.leader)
         rest = [n for n in cluster.nodes if n is not leader]
