@@ -4,6 +4,8 @@
 #ifndef CHASSIS_JOURNAL_INTERNAL_H
 #define CHASSIS_JOURNAL_INTERNAL_H
 
+#include <chassis/metrics.h>
+
 #include "base/assert.h"
 #include "base/list.h"
 #include "journal/format.h"
@@ -119,6 +121,8 @@ struct chassis_journal {
     char *directory;
     struct chassis_executor *owner, *writer, *preparer;
     struct chassis_logger *log;
+    struct chassis_counter *bytes_written, *batches;
+    struct chassis_histogram *sync_seconds;
     uint64_t segment_bytes, reserve_bytes;
     size_t pending_bytes_max, cache_bytes_per_stream;
     struct chassis_file *lock, *high_water_file;

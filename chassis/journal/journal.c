@@ -9,6 +9,7 @@
 
 #include "base/fault.h"
 #include "journal/internal.h"
+#include "os/os.h"
 
 static size_t payload_max(const struct chassis_journal *j)
 {
@@ -85,17 +86,21 @@ static void write_parts(struct chassis_journal *j, struct part *parts)
         if (rc < 0) {
             write_failed(j, "write", p->segment->number, rc);
         }
+        chassis_counter_add(j->bytes_written, p->bytes.len);
     }
 }
 
 static void sync_parts(struct chassis_journal *j, struct part *parts)
 {
+    uint64_t begin = chassis_os_monotonic_ns();
     for (struct part *p = parts; p != NULL; p = p->next) {
         int rc = CHASSIS_FAULT("journal.sync") ? -EIO : j->disk->ops->sync(p->segment->file);
         if (rc < 0) {
             write_failed(j, "sync", p->segment->number, rc);
         }
     }
+    chassis_histogram_observe(j->sync_seconds, (double)(chassis_os_monotonic_ns() - begin) / 1e9);
+    chassis_counter_add(j->batches, 1);
 }
 
 /* Writing and syncing are two tasks, so that a simulation can crash between them. */

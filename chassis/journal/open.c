@@ -193,6 +193,12 @@ static struct chassis_journal *journal_new(const struct chassis_journal_options 
     j->writer = o->writer;
     j->preparer = o->preparer;
     j->log = o->log;
+    j->bytes_written = chassis_counter("chassis_journal_written_bytes_total",
+                                       "Bytes written to segments.", NULL, 0);
+    j->batches = chassis_counter("chassis_journal_batches_total",
+                                 "Batches of records made durable together.", NULL, 0);
+    j->sync_seconds = chassis_histogram("chassis_journal_sync_seconds",
+                                        "Time fdatasync takes for a batch.", NULL, 0, NULL, 0);
     j->segment_bytes = o->segment_bytes != 0 ? o->segment_bytes : 64 << 20;
     j->reserve_bytes = o->reserve_bytes != 0 ? o->reserve_bytes : 2 * j->segment_bytes;
     j->pending_bytes_max = o->pending_bytes_max != 0 ? o->pending_bytes_max : 64 << 20;

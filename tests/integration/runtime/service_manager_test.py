@@ -167,7 +167,7 @@ def metrics_are_clean_and_complete(things):
     services = [Probe(entrypoint), p.service("echo", [entrypoint]), p.service("crud", [entrypoint])]
     common = ["process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds",
               "draft_rpc_server_", "chassis_http_requests_total", "chassis_http_connections"]
-    wanted = {"blueprint": common + ["consensus", "journal"]}
+    wanted = {"blueprint": common + ["chassis_consensus_", "chassis_journal_"]}
     for service in services:
         probe.started(service, things)
         wanted[service.name] = common + ["chassis_registry_registered"]
