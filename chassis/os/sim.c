@@ -251,6 +251,11 @@ struct chassis_executor *chassis_sim_executor(struct chassis_sim_host *host, con
     return &ex->base;
 }
 
+void chassis_sim_executor_delay(struct chassis_executor *executor, uint64_t delay_max_ns)
+{
+    executor_of(executor)->delay_max_ns = delay_max_ns;
+}
+
 void chassis_sim_call(struct chassis_executor *executor, void (*fn)(void *data), void *data)
 {
     struct sim_executor *ex = executor_of(executor);
