@@ -13,6 +13,7 @@ outside_library(protobuf_c libprotobuf-c)
 outside_library(lmdb lmdb)
 outside_library(uv libuv)
 outside_library(microhttpd libmicrohttpd)
+outside_library(gnutls gnutls) # what libmicrohttpd does TLS with
 outside_library(yaml yaml-0.1)
 outside_library(crypto libcrypto)
 if(DRAFT_TESTS)

@@ -130,13 +130,32 @@ static void put_choices(const struct chassis_config_key *key, const char *betwee
     }
 }
 
+/* "service.network" of "service.network.tls.key": what stands together in the help. */
+static size_t group_len(const char *name)
+{
+    const char *first = strchr(name, '.'), *second = first != NULL ? strchr(first + 1, '.') : NULL;
+    const char *end = second != NULL && first[1] != '*' ? second : first;
+    return end != NULL ? (size_t)(end - name) : 0;
+}
+
+static void put_group(const char *name, const char *before, struct chassis_buf *out)
+{
+    size_t len = group_len(name);
+    if (before == NULL || group_len(before) != len || strncmp(before, name, len) != 0) {
+        chassis_buf_printf(out, "\n%.*s\n", (int)len, name);
+    }
+}
+
 void chassis_config_help(const struct chassis_config_key *const *tables, struct chassis_buf *out)
 {
     chassis_buf_append_str(out, "  --config <file>\n        The configuration file; else "
                                 "DRAFT_CONFIG, else ./config.yaml.\n");
+    const char *before = NULL;
     for (; *tables != NULL; tables++) {
         for (const struct chassis_config_key *key = *tables; key->name != NULL; key++) {
             char range[128], variable[512];
+            put_group(key->name, before, out);
+            before = key->name;
             chassis_config_value_range(key, range);
             chassis_config_env_name(key->name, variable, sizeof variable);
             chassis_buf_printf(out, "  --%s <", key->name);

@@ -22,6 +22,23 @@ static void unknown(struct chassis_config *config, const char *where, const char
     }
 }
 
+/* A flag that is no key may be meant to be one of those every program answers by itself. */
+static void unknown_flag(struct chassis_config *config, const char *name)
+{
+    static const char *const asked[] = {"help",         "version",          "check-config",
+                                        "print-config", "config-reference", "config"};
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        if (chassis_config_distance(name, asked[i]) <= 2) {
+            chassis_config_problem(config,
+                                   "command line: unknown flag '--%.128s'; did you mean "
+                                   "'--%s'?",
+                                   name, asked[i]);
+            return;
+        }
+    }
+    unknown(config, "command line", name, false);
+}
+
 /* A sequence as the text its list is read from; false if an item cannot be one. */
 static bool join(struct chassis_config *config, const struct chassis_yaml_node *sequence,
                  const char *where, const char *name, const char **ret_text)
@@ -207,7 +224,7 @@ void chassis_config_take_flags(struct chassis_config *config, int argc, char **a
         bool is_config = strcmp(flag, "--config") == 0;
         struct config_entry *entry = is_config ? NULL : chassis_config_find(config, flag + 2);
         if (entry == NULL && !is_config) {
-            unknown(config, "command line", flag + 2, false);
+            unknown_flag(config, flag + 2);
             if (value == NULL && i + 1 < argc && strncmp(argv[i + 1], "--", 2) != 0) {
                 i++; /* most probably its value: one mistake, one message */
             }

@@ -1,194 +1,11 @@
-/* Committed entries to the state machine: one store transaction per batch, which also carries the
- * applied index and the table of request ids.
- *
- * Threads: functions named _run and what they call: the apply role; the rest: loop.
+/* Committed entries on their way to the state machine: read from the journal into batches, taken apart,
+ * sent to the apply role; and what is told when they come back. apply_run.c is the other side.
  */
 #include "consensus/node.h"
 
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "base/hash.h"
-
-enum { META_FORMAT = 1, META_LEN = 4 + 1 + 8 + 8 };
-
-/* --- the store's own row ----------------------------------------------------------------------- */
-
-static struct chassis_view meta_key(void)
-{
-    return chassis_view_str("applied");
-}
-
-static int put_meta(struct chassis_consensus *n, struct chassis_txn *txn, uint64_t index,
-                    uint64_t term)
-{
-    uint8_t v[META_LEN];
-    v[4] = META_FORMAT;
-    chassis_put_le64(v + 5, index);
-    chassis_put_le64(v + 13, term);
-    chassis_put_le32(v, chassis_crc32c(0, v + 4, sizeof v - 4));
-    return chassis_txn_put(txn, n->own_table, meta_key(), chassis_view(v, sizeof v));
-}
-
-int apply_read_meta(struct chassis_consensus *n, struct chassis_txn *txn, uint64_t *ret_index,
-                    uint64_t *ret_term, struct chassis_error *err)
-{
-    struct chassis_view v;
-    int rc = chassis_txn_get(txn, n->own_table, meta_key(), &v);
-    if (rc == CHASSIS_NOT_FOUND) {
-        *ret_index = *ret_term = 0;
-        return 0;
-    }
-    if (rc != 0) {
-        return chassis_error_code(err, rc, "read the applied index from the store");
-    }
-    if (v.len != META_LEN || v.data[4] != META_FORMAT ||
-        chassis_crc32c(0, v.data + 4, v.len - 4) != chassis_get_le32(v.data)) {
-        return chassis_error_set(err, CHASSIS_CORRUPT, "the store's applied index is damaged");
-    }
-    *ret_index = chassis_get_le64(v.data + 5);
-    *ret_term = chassis_get_le64(v.data + 13);
-    return 0;
-}
-
-/* --- the apply role ---------------------------------------------------------------------------- */
-
-static void fatal_rc(struct chassis_consensus *n, int rc, const char *what, uint64_t index)
-{
-    struct chassis_error err = {0};
-    if (rc != 0) {
-        chassis_error_code(&err, rc, "%s at log index %llu", what, (unsigned long long)index);
-        node_fatal(n, "cannot apply", &err);
-    }
-}
-
-/* Answer from memory if this id was applied before; false if it was not. */
-static bool known_run(struct chassis_consensus *n, struct apply_entry *e, struct chassis_view id,
-                      int *ret_status, struct chassis_buf *ret_result)
-{
-    struct dedupe *d = n->role_apply.dedupe;
-    struct dedupe_entry seen;
-    if (n->o.planted & CHASSIS_PLANTED_NO_DEDUPE) {
-        return false;
-    }
-    if (dedupe_find(d, id, &seen)) {
-        *ret_status = seen.result_dropped ? CHASSIS_ALREADY_EXISTS : seen.status;
-        chassis_buf_append_view(ret_result, seen.result);
-        chassis_counter_add(n->metrics.duplicates, 1);
-        return true;
-    }
-    if (e->envelope.floor != 0 && dedupe_floor(d) > e->envelope.floor) {
-        *ret_status = CHASSIS_OUTCOME_UNKNOWN; /* memory does not reach back to its first attempt */
-        return true;
-    }
-    return false;
-}
-
-static void entry_run(struct chassis_consensus *n, struct chassis_txn *txn, struct apply_entry *e)
-{
-    uint8_t id_bytes[1 + 64];
-    struct chassis_buf result = {0};
-    int status = 0;
-    if (e->type != RAFT_COMMAND) {
-        return;
-    }
-    struct chassis_view id = envelope_id(&e->envelope, id_bytes);
-    dedupe_advance(n->role_apply.dedupe, e->entry.index - 1);
-    if (!known_run(n, e, id, &status, &result)) {
-        status = n->o.machine->ops->apply(n->o.machine->data, txn, &e->entry, &result);
-        dedupe_add(n->role_apply.dedupe, e->entry.index, id, status, chassis_buf_view(&result));
-    }
-    if (e->proposal != NULL) {
-        e->proposal->status = status;
-        e->proposal->index = e->entry.index;
-        e->proposal->result = chassis_buf_move(&result);
-        if (status < 0) {
-            chassis_error_set(&e->proposal->error, status, "%s", chassis_status_text(status));
-        }
-    }
-    chassis_buf_fini(&result);
-}
-
-static void on_batch_applied(struct chassis_task *task);
-
-static void batch_run(struct chassis_task *task)
-{
-    struct apply_batch *b = chassis_container_of(task, struct apply_batch, task);
-    struct chassis_consensus *n = b->node;
-    struct chassis_error err = {0};
-    struct chassis_txn *txn;
-    CHASSIS_ASSERT(b->entries[0].entry.index == n->role_apply.applied + 1);
-    if (chassis_store_begin(n->store, true, &txn, &err) != 0) {
-        node_fatal(n, "cannot begin a transaction of the store", &err);
-    }
-    for (unsigned i = 0; i < b->n; i++) {
-        entry_run(n, txn, &b->entries[i]);
-    }
-    fatal_rc(n, dedupe_store(n->role_apply.dedupe, txn, b->last_index), "store request ids",
-             b->last_index);
-    fatal_rc(n, put_meta(n, txn, b->last_index, b->last_term), "store the index", b->last_index);
-    if (chassis_txn_commit(txn, &err) != 0) {
-        node_fatal(n, "cannot commit to the store", &err);
-    }
-    n->role_apply.applied = b->last_index;
-    n->role_apply.term = b->last_term;
-    if (n->o.machine->ops->committed != NULL) {
-        n->o.machine->ops->committed(n->o.machine->data, b->last_index);
-    }
-    for (unsigned i = 0; i < b->n; i++) {
-        if (b->entries[i].proposal != NULL) {
-            propose_finish(n, b->entries[i].proposal);
-        }
-    }
-    b->task.run = on_batch_applied;
-    chassis_post(n->o.loop, &b->task);
-}
-
-int apply_install_run(struct chassis_consensus *n, const char *path,
-                      struct checkpoint_header *ret_header, struct chassis_error *err)
-{
-    struct chassis_txn *txn;
-    int rc = chassis_store_begin(n->store, true, &txn, err);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = checkpoint_load(n->disk, path, txn, ret_header, err);
-    if (rc == 0 && memcmp(ret_header->cluster_id, n->identity.cluster_id,
-                          sizeof n->identity.cluster_id) != 0) {
-        rc = chassis_error_set(err, CHASSIS_CONFIG, "'%s' belongs to another cluster", path);
-        checkpoint_header_fini(ret_header);
-    }
-    uint64_t index = 0, term = 0;
-    if (rc == 0) {
-        rc = apply_read_meta(n, txn, &index, &term, err);
-        if (rc == 0 && (index != ret_header->index || term != ret_header->term)) {
-            rc = chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is at index %llu, its store at %llu",
-                                   path, (unsigned long long)ret_header->index,
-                                   (unsigned long long)index);
-        }
-        rc = rc != 0 ? rc : dedupe_restore(n->role_apply.dedupe, txn, index, err);
-        if (rc != 0) {
-            checkpoint_header_fini(ret_header);
-        }
-    }
-    if (rc != 0) {
-        chassis_txn_abort(txn);
-        return rc;
-    }
-    rc = chassis_txn_commit(txn, err);
-    if (rc == 0) {
-        n->role_apply.applied = index;
-        n->role_apply.term = term;
-        if (n->o.machine->ops->restored != NULL) {
-            n->o.machine->ops->restored(n->o.machine->data);
-        }
-    } else {
-        checkpoint_header_fini(ret_header);
-    }
-    return rc;
-}
-
-/* --- loop -------------------------------------------------------------------------------------- */
 
 static struct apply_batch *batch_get(struct chassis_consensus *n)
 {
@@ -219,17 +36,63 @@ static void batch_unlink(struct chassis_consensus *n, struct apply_batch *b)
     }
 }
 
-static void on_batch_applied(struct chassis_task *task)
+/* What is stored may be more than before. */
+static void stored_changed(struct chassis_consensus *n)
+{
+    uint64_t stored = atomic_load(&n->stored);
+    if (stored > n->applied) {
+        n->applied = stored;
+        read_applied(n);
+        node_touch(n);
+    }
+    node_close_step(n);
+}
+
+void apply_stored(struct chassis_task *task)
+{
+    struct chassis_consensus *n = chassis_container_of(task, struct chassis_consensus, stored_task);
+    atomic_store(&n->stored_on, false); /* before the index is read: none is missed */
+    stored_changed(n);
+}
+
+void apply_batch_done(struct chassis_task *task)
 {
     struct apply_batch *b = chassis_container_of(task, struct apply_batch, task);
     struct chassis_consensus *n = b->node;
-    n->applied = b->last_index;
-    n->applied_term = b->last_term;
     batch_unlink(n, b);
     batch_put(n, b);
-    read_applied(n);
     node_touch(n);
-    node_close_step(n);
+    stored_changed(n);
+}
+
+void apply_flushed(struct chassis_task *task)
+{
+    struct chassis_consensus *n = chassis_container_of(task, struct chassis_consensus, flush_task);
+    n->apply_flushed = true;
+    stored_changed(n);
+}
+
+bool apply_flush(struct chassis_consensus *n)
+{
+    if (!n->apply_flushing) {
+        n->apply_flushing = true;
+        n->flush_task.run = apply_flush_run;
+        chassis_post(n->o.apply, &n->flush_task);
+    }
+    return n->apply_flushed;
+}
+
+void apply_want(struct chassis_consensus *n, uint64_t index)
+{
+    if (index <= n->apply_wanted || index <= n->applied || n->apply_flushing) {
+        return;
+    }
+    n->apply_wanted = index;
+    atomic_store(&n->store_wanted, index);
+    if (!atomic_exchange(&n->store_on, true)) {
+        chassis_post(n->o.apply, &n->store_task);
+    }
+    node_touch(n);
 }
 
 struct fill {
@@ -284,7 +147,13 @@ static void prepare(struct chassis_consensus *n, struct apply_batch *b)
         if (e->type != RAFT_COMMAND) {
             continue;
         }
-        fatal_rc(n, envelope_decode(payload, &e->envelope), "decode the entry", e->entry.index);
+        int rc = envelope_decode(payload, &e->envelope);
+        if (rc != 0) {
+            struct chassis_error err = {0};
+            chassis_error_code(&err, rc, "decode the entry at log index %llu",
+                               (unsigned long long)e->entry.index);
+            node_fatal(n, "cannot apply", &err);
+        }
         e->entry.time_ns = e->envelope.time_ns;
         e->entry.command = e->envelope.command;
         if (e->envelope.node == n->identity.id && e->envelope.boot == n->identity.boot) {
@@ -305,6 +174,9 @@ static void tell_leadership(struct chassis_consensus *n)
             m->ops->leadership(m->data, false, n->leading_term);
         }
     }
+    if (leads && !n->leading) {
+        apply_want(n, n->read_floor);
+    }
     if (leads && !n->leading && n->applied >= n->read_floor && !n->closing) {
         n->leading = true;
         n->leading_term = n->term;
@@ -314,40 +186,73 @@ static void tell_leadership(struct chassis_consensus *n)
     }
 }
 
-void apply_turn(struct chassis_consensus *n)
+/* A follower is ready when it has what was committed when it first knew. */
+static void tell_ready(struct chassis_consensus *n)
 {
-    /* Not beyond what is durable here: the store must never be ahead of this node's own log. */
-    uint64_t limit = n->commit < n->durable ? n->commit : n->durable;
-    while (n->started && n->installing.index == 0 && !n->apply_held &&
-           n->batches_out < NODE_APPLY_BATCHES && n->apply_next <= limit) {
-        struct fill f = {batch_get(n), limit};
-        struct chassis_error err = {0};
-        int rc = chassis_journal_read(n->journal, NODE_STREAM, n->apply_next, NODE_SUBMIT_BYTES,
-                                      fill_batch, &f, &err);
-        if (f.batch->n == 0) {
-            chassis_error_set(&err, rc != 0 ? rc : CHASSIS_CORRUPT,
-                              "log index %llu is committed but not in the journal: %s",
-                              (unsigned long long)n->apply_next, chassis_error_text(&err));
-            node_fatal(n, "cannot apply", &err);
-        }
-        prepare(n, f.batch);
-        n->apply_next = f.batch->last_index + 1;
-        for (unsigned i = 0; i < NODE_APPLY_BATCHES; i++) {
-            if (n->batches_running[i] == NULL) {
-                n->batches_running[i] = f.batch;
-                break;
-            }
-        }
-        f.batch->task.run = batch_run;
-        chassis_post(n->o.apply, &f.batch->task);
+    if (n->ready == NULL || n->leader == 0 || !n->started) {
+        return;
     }
-    tell_leadership(n);
-    if (n->ready != NULL && n->leader != 0 && n->started &&
-        (n->role == RAFT_LEADER ? n->leading : n->applied >= n->commit && n->commit != 0)) {
+    if (n->ready_index == 0 && n->role != RAFT_LEADER) {
+        n->ready_index = n->commit;
+        apply_want(n, n->ready_index);
+    }
+    if (n->role == RAFT_LEADER ? n->leading : n->ready_index != 0 && n->applied >= n->ready_index) {
         chassis_consensus_ready_cb ready = n->ready;
         n->ready = NULL;
         ready(0, "", n->ready_data);
     }
+}
+
+/* Whether to apply now. A follower nobody waits for gathers what comes. */
+static bool hurry(struct chassis_consensus *n, uint64_t limit)
+{
+    uint64_t now = node_now(n), due = n->applied_at_ns + NODE_PACE_MS * CHASSIS_NS_PER_MS;
+    if (n->role == RAFT_LEADER || n->ready != NULL || n->closing || due <= now ||
+        n->apply_wanted >= n->apply_next || !chassis_list_empty(&n->sent) ||
+        limit - n->apply_next + 1 >= NODE_APPLY_WAIT) {
+        return true;
+    }
+    node_pace(n, due - now);
+    return false;
+}
+
+static void send_batch(struct chassis_consensus *n, uint64_t limit)
+{
+    struct fill f = {batch_get(n), limit};
+    struct chassis_error err = {0};
+    int rc = chassis_journal_read(n->journal, NODE_STREAM, n->apply_next, NODE_SUBMIT_BYTES,
+                                  fill_batch, &f, &err);
+    if (f.batch->n == 0) {
+        chassis_error_set(&err, rc != 0 ? rc : CHASSIS_CORRUPT,
+                          "log index %llu is committed but not in the journal: %s",
+                          (unsigned long long)n->apply_next, chassis_error_text(&err));
+        node_fatal(n, "cannot apply", &err);
+    }
+    prepare(n, f.batch);
+    n->apply_next = f.batch->last_index + 1;
+    for (unsigned i = 0; i < NODE_APPLY_BATCHES; i++) {
+        if (n->batches_running[i] == NULL) {
+            n->batches_running[i] = f.batch;
+            break;
+        }
+    }
+    f.batch->task.run = apply_batch_run;
+    chassis_post(n->o.apply, &f.batch->task);
+}
+
+void apply_turn(struct chassis_consensus *n)
+{
+    /* Not beyond what is durable here: the store must never be ahead of this node's own log. */
+    uint64_t limit = n->commit < n->durable ? n->commit : n->durable;
+    bool may = n->started && n->installing.index == 0 && !n->apply_held;
+    if (may && n->apply_next <= limit && hurry(n, limit)) {
+        while (n->batches_out < NODE_APPLY_BATCHES && n->apply_next <= limit) {
+            send_batch(n, limit);
+        }
+        n->applied_at_ns = node_now(n);
+    }
+    tell_leadership(n);
+    tell_ready(n);
 }
 
 int apply_open(struct chassis_consensus *n, struct chassis_error *err)
@@ -358,6 +263,7 @@ int apply_open(struct chassis_consensus *n, struct chassis_error *err)
         return rc;
     }
     rc = apply_read_meta(n, txn, &n->role_apply.applied, &n->role_apply.term, err);
+    atomic_store(&n->stored, n->role_apply.applied);
     if (n->role_apply.dedupe == NULL) {
         n->role_apply.dedupe = dedupe_new(n->own_table);
     }

@@ -87,7 +87,7 @@ int checkpoint_newest(struct chassis_disk *disk, const char *directory, bool rem
 struct writer {
     struct chassis_disk *disk;
     struct chassis_file *file;
-    const char *path;
+    char path[520]; /* beside the name, until it is complete */
     uint64_t offset;
     uint64_t n_records, n_blocks;
     struct chassis_buf block; /* header of the block, then its records */
@@ -128,7 +128,7 @@ static int block_end(struct writer *w, struct chassis_error *err)
 }
 
 static int write_header(struct writer *w, const struct checkpoint_header *h,
-                        const struct chassis_store *store, struct chassis_error *err)
+                        const char *const *tables, unsigned n_tables, struct chassis_error *err)
 {
     struct chassis_buf out = {0};
     static const uint8_t zero[PREFIX_LEN];
@@ -138,9 +138,9 @@ static int write_header(struct writer *w, const struct checkpoint_header *h,
     chassis_buf_append_le64(&out, h->term);
     chassis_buf_append_le64(&out, h->configuration_index);
     chassis_buf_append_block(&out, chassis_buf_view(&h->configuration));
-    chassis_buf_append_le32(&out, store->n_tables);
-    for (unsigned i = 0; i < store->n_tables; i++) {
-        chassis_buf_append_block(&out, chassis_view_str(store->tables[i]));
+    chassis_buf_append_le32(&out, n_tables);
+    for (unsigned i = 0; i < n_tables; i++) {
+        chassis_buf_append_block(&out, chassis_view_str(tables[i]));
     }
     memcpy(out.data, checkpoint_magic, 8);
     chassis_put_le32(out.data + 8, CHECKPOINT_FORMAT);
@@ -198,49 +198,62 @@ static int write_table(struct writer *w, struct chassis_txn *txn, unsigned table
 static int write_all(struct writer *w, const struct checkpoint_header *h, struct chassis_txn *txn,
                      struct chassis_error *err)
 {
-    int rc = write_header(w, h, txn->store, err);
+    int rc = write_header(w, h, txn->store->tables, txn->store->n_tables, err);
     block_begin(w);
     for (unsigned t = 0; rc == 0 && t < txn->store->n_tables; t++) {
         rc = write_table(w, txn, t, err);
     }
-    rc = rc != 0 ? rc : block_end(w, err);
+    return rc != 0 ? rc : block_end(w, err);
+}
+
+static int writer_open(struct writer *w, struct chassis_disk *disk, const char *path,
+                       struct chassis_error *err)
+{
+    memset(w, 0, sizeof *w);
+    w->disk = disk;
+    snprintf(w->path, sizeof w->path, "%s.tmp", path);
+    (void)disk->ops->unlink(disk, w->path);
+    int rc = disk->ops->open(disk, w->path, CHASSIS_DISK_WRITE | CHASSIS_DISK_CREATE, &w->file);
+    return rc != 0 ? chassis_error_code(err, rc, "create '%s'", w->path) : 0;
+}
+
+/* Complete: trailer, sync, rename; or, with a code, remove what was written. */
+static int writer_close(struct writer *w, int rc, const char *directory, const char *path,
+                        struct chassis_error *err)
+{
     rc = rc != 0 ? rc : write_trailer(w, err);
-    if (rc != 0) {
-        return rc;
+    if (rc == 0) {
+        rc = CHASSIS_FAULT("consensus.checkpoint.sync") ? -5 : w->disk->ops->sync(w->file);
+        if (rc != 0) {
+            chassis_error_code(err, rc, "sync '%s'", w->path);
+        }
     }
-    rc = CHASSIS_FAULT("consensus.checkpoint.sync") ? -5 : w->disk->ops->sync(w->file);
-    return rc != 0 ? chassis_error_code(err, rc, "sync '%s'", w->path) : 0;
+    w->disk->ops->close(w->file);
+    chassis_buf_fini(&w->block);
+    if (rc == 0) {
+        rc = CHASSIS_FAULT("consensus.checkpoint.rename")
+                 ? -5
+                 : w->disk->ops->rename(w->disk, w->path, path);
+        rc = rc != 0 ? rc : w->disk->ops->dir_sync(w->disk, directory);
+        if (rc != 0) {
+            chassis_error_code(err, rc, "rename '%s'", w->path);
+        }
+    }
+    if (rc != 0) {
+        (void)w->disk->ops->unlink(w->disk, w->path);
+    }
+    return rc;
 }
 
 int checkpoint_write(struct chassis_disk *disk, const char *directory,
                      const struct checkpoint_header *header, struct chassis_txn *txn,
                      struct chassis_error *err)
 {
-    char path[512], temporary[520];
+    char path[512];
+    struct writer w;
     checkpoint_path(directory, header->index, path);
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    (void)disk->ops->unlink(disk, temporary);
-    struct writer w = {.disk = disk, .path = temporary};
-    int rc = disk->ops->open(disk, temporary, CHASSIS_DISK_WRITE | CHASSIS_DISK_CREATE, &w.file);
-    if (rc != 0) {
-        return chassis_error_code(err, rc, "create '%s'", temporary);
-    }
-    rc = write_all(&w, header, txn, err);
-    disk->ops->close(w.file);
-    chassis_buf_fini(&w.block);
-    if (rc == 0) {
-        rc = CHASSIS_FAULT("consensus.checkpoint.rename")
-                 ? -5
-                 : disk->ops->rename(disk, temporary, path);
-        rc = rc != 0 ? rc : disk->ops->dir_sync(disk, directory);
-        if (rc != 0) {
-            chassis_error_code(err, rc, "rename '%s'", temporary);
-        }
-    }
-    if (rc != 0) {
-        (void)disk->ops->unlink(disk, temporary);
-    }
-    return rc;
+    int rc = writer_open(&w, disk, path, err);
+    return rc != 0 ? rc : writer_close(&w, write_all(&w, header, txn, err), directory, path, err);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -282,7 +295,7 @@ static int take(struct reader *r, size_t len, struct chassis_error *err)
     return 0;
 }
 
-static int header_fields(struct reader *r, const struct chassis_store *store,
+static int header_fields(struct reader *r, const char *const *tables, unsigned wanted,
                          struct checkpoint_header *h, struct chassis_error *err)
 {
     struct chassis_reader in = chassis_reader(chassis_buf_view(&r->data));
@@ -295,10 +308,10 @@ static int header_fields(struct reader *r, const struct chassis_store *store,
     h->configuration_index = chassis_read_le64(&in);
     chassis_buf_append_view(&h->configuration, chassis_read_block(&in));
     uint32_t n_tables = chassis_read_le32(&in);
-    bool same = store == NULL || n_tables == store->n_tables;
+    bool same = tables == NULL || n_tables == wanted;
     for (uint32_t i = 0; i < n_tables && !in.bad && same; i++) {
         struct chassis_view name = chassis_read_block(&in);
-        same = store == NULL || chassis_view_eq(name, chassis_view_str(store->tables[i]));
+        same = tables == NULL || chassis_view_eq(name, chassis_view_str(tables[i]));
     }
     if (in.bad || h->index == 0 || h->term == 0 || n_tables > CHASSIS_STORE_TABLES_MAX) {
         return corrupt(r, PREFIX_LEN, "malformed header", err);
@@ -312,7 +325,8 @@ static int header_fields(struct reader *r, const struct chassis_store *store,
     return 0;
 }
 
-static int read_header(struct reader *r, const struct chassis_store *store,
+/* With `tables` they are compared. */
+static int read_header(struct reader *r, const char *const *tables, unsigned n_tables,
                        struct checkpoint_header *h, struct chassis_error *err)
 {
     uint8_t prefix[PREFIX_LEN];
@@ -341,7 +355,7 @@ static int read_header(struct reader *r, const struct chassis_store *store,
         chassis_get_le32(prefix + 16)) {
         return corrupt(r, PREFIX_LEN, "wrong checksum of the header", err);
     }
-    return header_fields(r, store, h, err);
+    return header_fields(r, tables, n_tables, h, err);
 }
 
 /* The records of the block in r->data, which begins at `begin`. */
@@ -390,7 +404,16 @@ static int read_trailer(struct reader *r, uint64_t begin, uint64_t n_records, ui
     return rc;
 }
 
-static int read_blocks(struct reader *r, struct chassis_txn *txn, struct chassis_error *err)
+static int copy_block(struct writer *w, const struct reader *r, struct chassis_error *err)
+{
+    block_begin(w);
+    chassis_buf_append_view(&w->block, chassis_buf_view(&r->data));
+    return block_end(w, err);
+}
+
+/* Check all blocks and the trailer; the records go to `txn`, the blocks to `copy`, if given. */
+static int read_blocks(struct reader *r, struct chassis_txn *txn, struct writer *copy,
+                       struct chassis_error *err)
 {
     uint64_t n_records = 0, n_blocks = 0;
     for (;;) {
@@ -401,6 +424,9 @@ static int read_blocks(struct reader *r, struct chassis_txn *txn, struct chassis
         }
         uint32_t len = chassis_get_le32(r->data.data), crc = chassis_get_le32(r->data.data + 4);
         if (len == TRAILER_MARK) {
+            if (copy != NULL) {
+                copy->n_records = n_records;
+            }
             return read_trailer(r, begin, n_records, n_blocks, err);
         }
         if (len == 0 || len > CHECKPOINT_BLOCK_MAX) {
@@ -411,6 +437,7 @@ static int read_blocks(struct reader *r, struct chassis_txn *txn, struct chassis
             rc = corrupt(r, begin, "wrong checksum of a block", err);
         }
         rc = rc != 0 ? rc : block_records(r, begin, txn, &n_records, err);
+        rc = rc != 0 || copy == NULL ? rc : copy_block(copy, r, err);
         if (rc != 0) {
             return rc;
         }
@@ -438,12 +465,13 @@ static int load(struct chassis_disk *disk, const char *path, bool whole, struct 
     if (rc != 0) {
         return rc;
     }
-    rc = read_header(&r, txn != NULL ? txn->store : NULL, &h, err);
+    rc = txn != NULL ? read_header(&r, txn->store->tables, txn->store->n_tables, &h, err)
+                     : read_header(&r, NULL, 0, &h, err);
     for (unsigned t = 0; rc == 0 && txn != NULL && t < txn->store->n_tables; t++) {
         rc = chassis_txn_clear(txn, t);
     }
     if (rc == 0 && whole) {
-        rc = read_blocks(&r, txn, err);
+        rc = read_blocks(&r, txn, NULL, err);
     }
     disk->ops->close(r.file);
     chassis_buf_fini(&r.data);
@@ -465,4 +493,41 @@ int checkpoint_load(struct chassis_disk *disk, const char *path, struct chassis_
                     struct checkpoint_header *ret_header, struct chassis_error *err)
 {
     return load(disk, path, true, txn, ret_header, err);
+}
+
+int checkpoint_copy(struct chassis_disk *disk, const char *from, const char *directory,
+                    const char *const *tables, unsigned n_tables,
+                    const struct checkpoint_header *identity, struct checkpoint_header *ret_header,
+                    struct chassis_error *err)
+{
+    struct reader r;
+    struct writer w;
+    struct checkpoint_header h;
+    char path[512];
+    memset(&h, 0, sizeof h);
+    int rc = open_reader(disk, from, &r, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = read_header(&r, tables, n_tables, &h, err);
+    if (rc == 0) {
+        checkpoint_path(directory, h.index, path);
+        memcpy(h.cluster_id, identity->cluster_id, sizeof h.cluster_id);
+        chassis_buf_clear(&h.configuration);
+        chassis_buf_append_view(&h.configuration, chassis_buf_view(&identity->configuration));
+        rc = writer_open(&w, disk, path, err);
+    }
+    if (rc == 0) {
+        rc = write_header(&w, &h, tables, n_tables, err);
+        rc = rc != 0 ? rc : read_blocks(&r, NULL, &w, err);
+        rc = writer_close(&w, rc, directory, path, err);
+    }
+    disk->ops->close(r.file);
+    chassis_buf_fini(&r.data);
+    if (rc == 0) {
+        *ret_header = h;
+    } else {
+        checkpoint_header_fini(&h);
+    }
+    return rc;
 }

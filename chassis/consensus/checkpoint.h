@@ -53,4 +53,12 @@ int checkpoint_read_header(struct chassis_disk *disk, const char *path,
 int checkpoint_load(struct chassis_disk *disk, const char *path, struct chassis_txn *txn,
                     struct checkpoint_header *ret_header, struct chassis_error *err);
 
+/* Write the state of the file `from`, every byte of it checked, to `directory` as the checkpoint of
+ * another cluster: cluster id and configuration are those of `identity`, index and term stay.
+ * CHASSIS_CONFIG if its tables are not `tables`. */
+int checkpoint_copy(struct chassis_disk *disk, const char *from, const char *directory,
+                    const char *const *tables, unsigned n_tables,
+                    const struct checkpoint_header *identity, struct checkpoint_header *ret_header,
+                    struct chassis_error *err);
+
 #endif

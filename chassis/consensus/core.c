@@ -112,7 +112,7 @@ static void state_changed(struct chassis_consensus *n)
          * before us, and reads must wait for it (Raft dissertation, 6.4). */
         n->read_floor = raft_last_index(&n->raft);
         for (unsigned i = 0; i < n->identity.n_members; i++) {
-            n->peers[i].commit_told = 0;
+            n->peers[i].commit_told = n->peers[i].commit_asked = 0;
         }
     }
     if (n->role == RAFT_CANDIDATE && was != RAFT_CANDIDATE) {
@@ -239,6 +239,14 @@ static void receive_append(struct chassis_consensus *n, struct raft_message *mes
         chassis_log_warn(n->log, "a malformed append was dropped",
                          chassis_f_u64("peer", message->server_id));
         return;
+    }
+    /* What the checkpoint holds is committed, so the leader has the same. libraft would refuse an
+     * append anchored there once the log is trimmed, and the leader would then go back for ever. */
+    if (prev < n->checkpoint_index) {
+        uint64_t known = n->checkpoint_index - prev;
+        from = known < m->n_entries ? (unsigned)known : m->n_entries;
+        prev = n->checkpoint_index;
+        prev_term = n->checkpoint_term;
     }
     do {
         /* A configuration entry goes alone, or the core records a wrong index for it. */

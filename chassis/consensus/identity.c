@@ -7,9 +7,10 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/prng.h"
 
 static const char identity_magic[8] = "DRFTNODE";
-enum { IDENTITY_FORMAT = 1 };
+enum { IDENTITY_FORMAT = 2 };
 
 int small_file_read(struct chassis_disk *disk, const char *path, const char magic[8],
                     uint32_t format, struct chassis_buf *ret_payload, struct chassis_error *err)
@@ -26,10 +27,6 @@ int small_file_read(struct chassis_disk *disk, const char *path, const char magi
     if (data.len < SMALL_FILE_HEADER_LEN || memcmp(data.data, magic, 8) != 0) {
         rc = chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is damaged at offset 0: no %.8s header",
                                path, magic);
-    } else if (chassis_get_le32(data.data + 8) > format) {
-        rc = chassis_error_set(err, CHASSIS_BAD_VERSION,
-                               "'%s' has format %u, this program knows up to %u", path,
-                               chassis_get_le32(data.data + 8), format);
     } else if (chassis_get_le32(data.data + 12) != data.len - SMALL_FILE_HEADER_LEN) {
         rc = chassis_error_set(
             err, CHASSIS_CORRUPT, "'%s' is damaged at offset 12: length %u, but %zu bytes follow",
@@ -41,6 +38,10 @@ int small_file_read(struct chassis_disk *disk, const char *path, const char magi
             rc = chassis_error_set(err, CHASSIS_CORRUPT,
                                    "'%s' is damaged at offset %d: wrong checksum", path,
                                    SMALL_FILE_HEADER_LEN);
+        } else if (chassis_get_le32(data.data + 8) > format) { /* after the checksum over it */
+            rc = chassis_error_set(err, CHASSIS_BAD_VERSION,
+                                   "'%s' has format %u at offset 8, this program knows up to %u",
+                                   path, chassis_get_le32(data.data + 8), format);
         }
     }
     if (rc == 0) {
@@ -141,6 +142,7 @@ static void identity_encode(const struct identity *id, struct chassis_buf *out)
         chassis_buf_append_block(out, chassis_view_str(id->members[i].name));
         chassis_buf_append_block(out, chassis_view_str(id->members[i].address));
     }
+    chassis_buf_append(out, id->origin, sizeof id->origin); /* from format 2 on */
 }
 
 static void read_text(struct chassis_reader *r, char *out, size_t size)
@@ -172,17 +174,26 @@ static int identity_decode(struct chassis_view payload, struct identity *id)
         read_text(&r, id->members[i].name, sizeof id->members[i].name);
         read_text(&r, id->members[i].address, sizeof id->members[i].address);
     }
+    if (!r.bad && chassis_reader_left(&r) == sizeof id->origin) {
+        memcpy(id->origin, chassis_read_bytes(&r, sizeof id->origin).data, sizeof id->origin);
+    }
     return r.bad || chassis_reader_left(&r) != 0 ? CHASSIS_CORRUPT : 0;
 }
 
 /* The list and the secret are the same on all nodes, so each derives the same cluster id without
- * having talked to any other. */
+ * having talked to any other. What was restored from a backup is another cluster than the one that
+ * was backed up, even with the same list and secret: its origin makes the difference. */
 static void derive_cluster_id(struct identity *id, struct chassis_view secret)
 {
+    static const uint8_t first[IDENTITY_ORIGIN_LEN];
     uint8_t mac[CHASSIS_AUTH_MAC_LEN];
     struct chassis_buf text = {0};
     chassis_buf_append_str(&text, "draft cluster 1\n");
     members_text(id, &text);
+    if (memcmp(id->origin, first, sizeof first) != 0) {
+        chassis_buf_append_str(&text, "\nrestored\n");
+        chassis_buf_append(&text, id->origin, sizeof id->origin);
+    }
     chassis_auth_mac(secret.len != 0 ? secret : chassis_view_str("draft"), chassis_buf_view(&text),
                      mac);
     memcpy(id->cluster_id, mac, sizeof id->cluster_id);
@@ -226,50 +237,114 @@ static int find_self(struct identity *id, const char *name, struct chassis_error
                              name);
 }
 
-int identity_open(struct chassis_disk *disk, const char *directory, const char *name,
-                  const char *const *members, unsigned n_members, struct chassis_view secret,
-                  struct identity *ret_identity, bool *ret_first, struct chassis_error *err)
+uint64_t identity_new_boot(void)
 {
-    struct identity *given = chassis_base_zalloc(sizeof *given);
-    struct identity *stored = chassis_base_zalloc(sizeof *stored);
-    struct chassis_buf payload = {0};
-    char path[512];
-    snprintf(path, sizeof path, "%s/identity", directory);
+    uint32_t incarnation;
+    chassis_base_random_bytes(&incarnation, sizeof incarnation);
+    return (uint64_t)((incarnation & 0xffffff) | 1) << 32 | 1;
+}
+
+static int identity_given(const char *name, const char *const *members, unsigned n_members,
+                          struct identity *given, struct chassis_error *err)
+{
     int rc = identity_members(members, n_members, given, err);
+    return rc != 0 ? rc : find_self(given, name, err);
+}
+
+static int identity_write(struct chassis_disk *disk, const char *path, const struct identity *id,
+                          struct chassis_error *err)
+{
+    struct chassis_buf payload = {0};
+    identity_encode(id, &payload);
+    int rc = small_file_write(disk, path, identity_magic, IDENTITY_FORMAT,
+                              chassis_buf_view(&payload), err);
+    chassis_buf_fini(&payload);
+    return rc;
+}
+
+/* CHASSIS_NOT_FOUND if there is none. */
+static int identity_read(struct chassis_disk *disk, const char *path, struct identity *ret_stored,
+                         struct chassis_error *err)
+{
+    struct chassis_buf payload = {0};
+    int rc = small_file_read(disk, path, identity_magic, IDENTITY_FORMAT, &payload, err);
     if (rc == 0) {
-        rc = find_self(given, name, err);
-    }
-    if (rc != 0) {
-        goto out;
-    }
-    derive_cluster_id(given, secret);
-    rc = small_file_read(disk, path, identity_magic, IDENTITY_FORMAT, &payload, err);
-    bool first = rc == CHASSIS_NOT_FOUND;
-    if (rc == 0) {
-        rc = identity_decode(chassis_buf_view(&payload), stored);
-        if (rc != 0 || stored->id == 0 || stored->id > stored->n_members) {
+        rc = identity_decode(chassis_buf_view(&payload), ret_stored);
+        if (rc != 0 || ret_stored->id == 0 || ret_stored->id > ret_stored->n_members) {
             rc = chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is damaged at offset %d", path,
                                    SMALL_FILE_HEADER_LEN);
-            goto out;
         }
-        rc = same_as_first(stored, given, path, err);
-    } else if (first) {
-        chassis_error_clear(err);
-        rc = 0;
     }
+    chassis_buf_fini(&payload);
+    return rc;
+}
+
+int identity_create(struct chassis_disk *disk, const char *directory,
+                    const struct identity_options *o, const uint8_t origin[IDENTITY_ORIGIN_LEN],
+                    struct identity *ret_identity, struct chassis_error *err)
+{
+    struct identity *given = chassis_base_zalloc(sizeof *given);
+    char path[512];
+    snprintf(path, sizeof path, "%s/identity", directory);
+    memcpy(given->origin, origin, sizeof given->origin);
+    int rc = identity_given(o->name, o->members, o->n_members, given, err);
     if (rc == 0) {
-        given->boot = stored->boot + 1;
-        chassis_buf_clear(&payload);
-        identity_encode(given, &payload);
-        rc = small_file_write(disk, path, identity_magic, IDENTITY_FORMAT,
-                              chassis_buf_view(&payload), err);
+        derive_cluster_id(given, o->secret);
+        given->boot = o->first_boot - 1;
+        rc = identity_write(disk, path, given, err);
     }
     if (rc == 0) {
         *ret_identity = *given;
-        *ret_first = first;
+    }
+    free(given);
+    return rc;
+}
+
+/* Nobody else knows where a lone node listens: it may move. */
+static bool alone_as_before(const struct identity *stored, const struct identity *given)
+{
+    return stored->n_members == 1 && given->n_members == 1 &&
+           strcmp(stored->members[0].name, given->members[0].name) == 0;
+}
+
+int identity_open(struct chassis_disk *disk, const char *directory,
+                  const struct identity_options *o, struct identity *ret_identity,
+                  struct chassis_error *err)
+{
+    struct identity *given = chassis_base_zalloc(sizeof *given);
+    struct identity *stored = chassis_base_zalloc(sizeof *stored);
+    char path[512];
+    snprintf(path, sizeof path, "%s/identity", directory);
+    int rc = identity_given(o->name, o->members, o->n_members, given, err);
+    if (rc != 0) {
+        goto out;
+    }
+    rc = identity_read(disk, path, stored, err);
+    if (rc == CHASSIS_NOT_FOUND) {
+        chassis_error_clear(err);
+        derive_cluster_id(given, o->secret);
+        given->boot = o->first_boot;
+        rc = 0;
+    } else if (rc == 0) {
+        memcpy(given->origin, stored->origin, sizeof given->origin);
+        if (alone_as_before(stored, given)) {
+            given->members[0] = stored->members[0];
+        }
+        derive_cluster_id(given, o->secret);
+        given->boot = stored->boot + 1;
+        rc = same_as_first(stored, given, path, err);
+    }
+    if (rc == 0) {
+        rc = identity_write(disk, path, given, err);
+    }
+    if (rc == 0) {
+        *ret_identity = *given;
+        if (given->n_members == 1) { /* what is stored is part of the cluster id, this is where */
+            (void)member_parse(o->members[0], ret_identity->members, NULL);
+            ret_identity->members[0].id = 1;
+        }
     }
 out:
-    chassis_buf_fini(&payload);
     free(given);
     free(stored);
     return rc;

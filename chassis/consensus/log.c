@@ -119,6 +119,7 @@ void log_append_entries(struct chassis_consensus *n, uint64_t index, const struc
     }
     n->last_index = index + count - 1;
     n->log_bytes += bytes;
+    n->space_bytes += bytes;
     n->average_bytes = (n->average_bytes * 7 + bytes / count) / 8;
     struct log_append *a = chassis_base_zalloc(sizeof *a);
     a->node = n;

@@ -17,17 +17,21 @@ _Noreturn void node_fatal(struct chassis_consensus *n, const char *what,
 /* --- turns ------------------------------------------------------------------------------------- */
 
 enum { SPACE_CHECK_MS = 200 };
+#define FORGET_CRASHES_NS (60 * CHASSIS_NS_PER_S)
 
-/* Refuse commands before they are written: a full store or disk must never be met in apply. */
+/* Refuse commands before they are written: a full store or disk must never be met in apply. What is
+ * appended is stored a second time, so an eighth of the reserve must not go unseen. */
 static void check_space(struct chassis_consensus *n, uint64_t now)
 {
     struct chassis_store_space space;
     uint64_t free_bytes;
     if (n->space_checked_ns != 0 &&
-        now - n->space_checked_ns < SPACE_CHECK_MS * CHASSIS_NS_PER_MS) {
+        now - n->space_checked_ns < SPACE_CHECK_MS * CHASSIS_NS_PER_MS &&
+        n->space_bytes < n->o.reserve_bytes / 8) {
         return;
     }
     n->space_checked_ns = now;
+    n->space_bytes = 0;
     bool was = n->space_low || n->store_low;
     n->space_low =
         n->stalled != NULL || (n->disk->ops->space(n->disk, n->directory, &free_bytes) == 0 &&
@@ -74,6 +78,33 @@ static void on_turn(struct chassis_task *task)
     status_turn(n);
 }
 
+/* Long enough alive: what ended the process before was not the store. */
+static void forget_crashes(struct chassis_consensus *n, uint64_t now)
+{
+    struct chassis_error err = {0};
+    if (n->crashes != 0 && now - n->begun_ns > FORGET_CRASHES_NS) {
+        n->crashes = 0;
+        if (node_mark(n, false, &err) != 0) {
+            chassis_log_warn(n->log, "the state of the store was not written", chassis_f_err(&err));
+        }
+    }
+}
+
+static void on_pace(struct chassis_timer *timer)
+{
+    struct chassis_consensus *n = chassis_container_of(timer, struct chassis_consensus, pace);
+    n->pacing = false;
+    node_touch(n);
+}
+
+void node_pace(struct chassis_consensus *n, uint64_t delay_ns)
+{
+    if (!n->pacing) { /* the one that is armed is at most NODE_PACE_MS away */
+        n->pacing = true;
+        chassis_post_after(n->o.loop, &n->pace, delay_ns);
+    }
+}
+
 static void on_tick(struct chassis_timer *timer)
 {
     struct chassis_consensus *n = chassis_container_of(timer, struct chassis_consensus, tick);
@@ -83,6 +114,7 @@ static void on_tick(struct chassis_timer *timer)
     read_tick(n, now);
     ask_tick(n, now);
     catchup_tick(n, now);
+    forget_crashes(n, now);
     node_touch(n);
     if (n->closing) {
         node_close_step(n);
@@ -125,6 +157,7 @@ static void start_transport(struct chassis_consensus *n)
 
 static void begin(struct chassis_consensus *n)
 {
+    n->begun_ns = node_now(n);
     core_start(n);
     start_transport(n);
     n->ticking = true;
@@ -205,7 +238,6 @@ static void on_start(struct chassis_task *task)
     }
     n->last_index = n->durable = s.last_index;
     n->applied = n->role_apply.applied;
-    n->applied_term = n->role_apply.term;
     n->apply_next = n->applied + 1;
     uint64_t c = n->checkpoint_index;
     if (c != 0 && (s.last_index < c ||
@@ -233,6 +265,10 @@ void node_init_tasks(struct chassis_consensus *n)
 {
     n->turn.run = on_turn;
     n->tick.run = on_tick;
+    n->pace.run = on_pace;
+    n->stored_task.run = apply_stored;
+    n->store_task.run = apply_store_run;
+    n->role_apply.timer.run = apply_timer_run;
     n->stalled_last = &n->stalled;
     chassis_list_init(&n->appends);
     chassis_list_init(&n->reads_waiting);
@@ -241,6 +277,7 @@ void node_init_tasks(struct chassis_consensus *n)
     chassis_list_init(&n->asks);
     chassis_list_init(&n->transfers);
     chassis_list_init(&n->posted);
+    chassis_list_init(&n->checkpoint_requests);
     propose_init(n);
 }
 
@@ -279,6 +316,7 @@ void chassis_consensus_abandon(struct chassis_consensus *n)
     if (n->journal != NULL) {
         chassis_journal_abandon(n->journal);
     }
+    apply_abandon(n);
     chassis_store_close(n->store);
     node_free(n);
 }
@@ -335,6 +373,7 @@ void node_close_step(struct chassis_consensus *n)
         propose_fail_all(n, CHASSIS_SHUTTING_DOWN);
         read_fail_all(n, CHASSIS_SHUTTING_DOWN);
         ask_fail_all(n, CHASSIS_SHUTTING_DOWN);
+        snapshot_fail_all(n, CHASSIS_SHUTTING_DOWN);
         transfer_fail_all(n, CHASSIS_SHUTTING_DOWN, "this node is shutting down");
         if (n->leading && n->o.machine->ops->leadership != NULL) {
             n->o.machine->ops->leadership(n->o.machine->data, false, n->leading_term);
@@ -349,12 +388,13 @@ void node_close_step(struct chassis_consensus *n)
         return;
     }
     n->started = false; /* no further turn does anything */
-    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0) {
+    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || !apply_flush(n)) {
         return;
     }
     n->ticking = false;
     chassis_cancel(n->o.loop, &n->tick);
     chassis_cancel(n->o.loop, &n->raft_timer);
+    chassis_cancel(n->o.loop, &n->pace);
     if (n->raft_open) {
         core_close(n);
     }

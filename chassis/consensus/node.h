@@ -6,7 +6,8 @@
  *   propose.c   commands of this node: queued, submitted or forwarded, resubmitted, timed out
  *   read.c      shared read-index rounds
  *   ask.c       questions to the leader
- *   apply.c     committed entries to the state machine (its _run functions: the apply role)
+ *   apply.c     committed entries on their way to the state machine and back
+ *   apply_run.c … in its hands (the apply role)
  *   snapshot.c  when a checkpoint is due, who writes it, what follows
  *   catchup.c   a checkpoint sent to, or fetched by, a node that is too far behind
  *   open.c      what the last run left;  node.c  start, turns, close
@@ -44,7 +45,11 @@ enum {
     NODE_STREAM = 1, /* of the journal */
     NODE_SUBMIT_ENTRIES = 1024,
     NODE_SUBMIT_BYTES = 1024 * 1024,
-    NODE_APPLY_BATCHES = 3, /* on their way to the apply role */
+    NODE_APPLY_BATCHES = 8, /* on their way to the apply role */
+    NODE_APPLY_WAIT = 256,  /* entries for which a follower in no hurry waits, or NODE_PACE_MS */
+    NODE_PACE_MS = 5,       /* under load nobody waits for: apply, store, tell at most so often */
+    NODE_STORE_ENTRIES = 4096,  /* most in one transaction of the store */
+    NODE_STORE_BYTES = 4 << 20, /* … and their bytes */
     NODE_PEER_QUEUE_BYTES = 16 * 1024 * 1024,
     NODE_INFLIGHT_ENTRIES = 4096,
     NODE_INFLIGHT_BYTES = 8 * 1024 * 1024,
@@ -122,7 +127,9 @@ struct peer {
     struct chassis_buf open; /* the frame being filled */
     size_t queued_bytes;
     uint64_t dropped;
-    uint64_t commit_told; /* highest commit index in a message to it */
+    uint64_t commit_told;  /* highest commit index in a message to it */
+    uint64_t commit_asked; /* somebody there waits to hear of this one */
+    uint64_t told_ns;      /* when a message was sent for nothing else */
     struct checkpoint_sender sender;
 };
 
@@ -187,7 +194,6 @@ struct chassis_consensus {
     char boot_id[40];
     struct chassis_buf secret;
     struct identity identity;
-    bool first_start;
     struct chassis_logger *log;
     struct chassis_disk *disk;
     const char **tables; /* the machine's, then ours */
@@ -222,6 +228,7 @@ struct chassis_consensus {
     bool ticking;
     bool space_low, store_low;
     uint64_t space_checked_ns;
+    uint64_t space_bytes; /* appended since then */
 
     /* peers, by id - 1 */
     struct peer peers[CHASSIS_CONSENSUS_NODES_MAX];
@@ -249,8 +256,12 @@ struct chassis_consensus {
 
     /* apply */
     uint64_t commit;
-    uint64_t apply_next; /* to be sent to the apply role */
-    uint64_t applied, applied_term;
+    uint64_t apply_next;    /* to be sent to the apply role */
+    uint64_t applied;       /* in the store, visible to a read transaction that begins now */
+    uint64_t apply_wanted;  /* somebody waits until this index is applied */
+    uint64_t applied_at_ns; /* when a batch was sent to the apply role last */
+    bool pacing;            /* `pace` is armed */
+    struct chassis_timer pace;
     unsigned batches_out;
     bool apply_held; /* a fetched checkpoint is about to be installed */
     struct apply_batch *batches_running[NODE_APPLY_BATCHES];
@@ -262,17 +273,35 @@ struct chassis_consensus {
     void *ready_data;
     struct {
         struct dedupe *dedupe;
-        uint64_t applied, term;
-    } role_apply; /* the apply role's own */
+        uint64_t applied, term;  /* of the newest entry, stored or in `txn` */
+        struct chassis_txn *txn; /* what is applied and not stored yet; NULL = nothing */
+        uint64_t stored_ns;      /* when it was stored last */
+        unsigned entries;        /* in txn, as the bytes */
+        size_t bytes;
+        bool armed; /* `timer` */
+        struct chassis_timer timer;
+    } role_apply;                    /* the apply role's own */
+    _Atomic uint64_t stored;         /* apply role -> loop: index of the store */
+    _Atomic uint64_t store_wanted;   /* loop -> apply role: store this much at once */
+    struct chassis_task stored_task; /* apply role -> loop */
+    struct chassis_task store_task;  /* loop -> apply role */
+    struct chassis_task flush_task;  /* to and fro, when the node closes */
+    bool apply_flushing, apply_flushed;
+    uint64_t ready_index;            /* a follower is ready when this is applied */
+    atomic_bool stored_on, store_on; /* the task stands in a queue */
     struct chassis_store *store;
     atomic_uint store_users;
+    atomic_bool distrusted; /* any role: a damaged record was met */
+    uint64_t begun_ns;
+    unsigned crashes; /* ends without a clean stop in a row, before this start */
 
     /* checkpoints */
     uint64_t checkpoint_index, checkpoint_term, checkpoint_conf_index;
     struct chassis_buf checkpoint_conf;
-    uint64_t conf_index;                      /* of the newest committed configuration */
-    uint64_t checkpoint_retry;                /* applied index when one failed */
-    struct snapshot_job *job;                 /* one at a time: writing or installing */
+    uint64_t conf_index;       /* of the newest committed configuration */
+    uint64_t checkpoint_retry; /* applied index when one failed */
+    struct snapshot_job *job;  /* one at a time: writing or installing */
+    struct chassis_list checkpoint_requests;
     struct raft_snapshot_metadata installing; /* index != 0 while the core waits for it */
     struct fetch fetch;
 
@@ -308,6 +337,8 @@ static inline void node_touch(struct chassis_consensus *n)
 {
     chassis_defer(n->o.loop, &n->turn);
 }
+/* Have a turn after `delay_ns`, or sooner: for what is put off while nobody waits for it. */
+void node_pace(struct chassis_consensus *n, uint64_t delay_ns);
 /* Log and end the process: what follows cannot be trusted. */
 _Noreturn void node_fatal(struct chassis_consensus *n, const char *what,
                           const struct chassis_error *err);
@@ -348,6 +379,8 @@ void peer_send_raft(struct chassis_consensus *n, const struct raft_message *m);
 void peer_flush(struct chassis_consensus *n);
 /* On the leader: tell followers that would not hear of it otherwise what is committed. */
 void peer_tell_commit(struct chassis_consensus *n);
+/* Somebody at the peer waits until `index` is known to be committed. */
+void peer_want_commit(struct chassis_consensus *n, uint64_t id, uint64_t index);
 extern const struct chassis_transport_events peer_events;
 
 /* propose.c */
@@ -383,15 +416,31 @@ void ask_receive(struct chassis_consensus *n, uint64_t peer, const struct frame_
 void ask_fail_all(struct chassis_consensus *n, int status);
 
 /* apply.c */
+/* Somebody waits until `index` is applied here and stored: make no pause. */
+void apply_want(struct chassis_consensus *n, uint64_t index);
+/* At the close: the apply role stores what it has; true once it has nothing left to do. */
+bool apply_flush(struct chassis_consensus *n);
 int apply_open(struct chassis_consensus *n, struct chassis_error *err);
 void apply_fini(struct chassis_consensus *n);
 void apply_turn(struct chassis_consensus *n);
 /* What the store says was applied; index 0 if nothing. CHASSIS_CORRUPT. */
 int apply_read_meta(struct chassis_consensus *n, struct chassis_txn *txn, uint64_t *ret_index,
                     uint64_t *ret_term, struct chassis_error *err);
-/* The apply role: fill the store from a checkpoint file, in one transaction. */
+/* apply_run.c, on the apply role */
+void apply_batch_run(struct chassis_task *task);
+void apply_store_run(struct chassis_task *task);
+void apply_flush_run(struct chassis_task *task);
+void apply_timer_run(struct chassis_timer *timer);
+/* The node is abandoned: forget what is not stored. */
+void apply_abandon(struct chassis_consensus *n);
+/* Fill the store from a checkpoint file, in one transaction. */
 int apply_install_run(struct chassis_consensus *n, const char *path,
                       struct checkpoint_header *ret_header, struct chassis_error *err);
+
+/* apply.c, on the loop: a batch was run; more may be stored now */
+void apply_batch_done(struct chassis_task *task);
+void apply_stored(struct chassis_task *task);
+void apply_flushed(struct chassis_task *task);
 
 /* snapshot.c */
 void snapshot_turn(struct chassis_consensus *n);
@@ -400,6 +449,7 @@ int snapshot_begin(struct chassis_consensus *n, void (*done)(int, uint64_t, void
 void snapshot_install(struct chassis_consensus *n, const struct raft_snapshot_metadata *metadata);
 /* A worker checks the fetched file; false if another job is under way. */
 bool snapshot_verify(struct chassis_consensus *n);
+void snapshot_fail_all(struct chassis_consensus *n, int status);
 void snapshot_fini(struct chassis_consensus *n);
 
 /* catchup.c */

@@ -8,23 +8,53 @@
 #include "base/assert.h"
 
 static const char store_magic[8] = "DRFTSTOR";
-enum { STORE_FORMAT = 1 };
+enum { STORE_FORMAT = 1, CRASHES_MAX = 3 };
 
-int node_mark(struct chassis_consensus *n, bool clean, struct chassis_error *err)
+/* state (1 clean, 0 open, 1 + n open and n ends without a clean stop before) | boot id of the
+ * machine, or "damaged" */
+static int write_state(struct chassis_consensus *n, uint8_t state, const char *boot_id,
+                       struct chassis_error *err)
 {
     char path[512];
     struct chassis_buf payload = {0};
     snprintf(path, sizeof path, "%s/store.state", n->directory);
-    chassis_buf_append_byte(&payload, clean);
-    chassis_buf_append_str(&payload, n->boot_id);
+    chassis_buf_append_byte(&payload, state);
+    chassis_buf_append_str(&payload, boot_id);
     int rc =
         small_file_write(n->disk, path, store_magic, STORE_FORMAT, chassis_buf_view(&payload), err);
     chassis_buf_fini(&payload);
     return rc;
 }
 
-/* The store is written without sync: after a crash of the machine it cannot be believed. */
-static int store_believable(struct chassis_consensus *n, bool *ret_yes, struct chassis_error *err)
+int node_mark(struct chassis_consensus *n, bool clean, struct chassis_error *err)
+{
+    if (atomic_load(&n->distrusted)) {
+        return 0; /* it stays marked as damaged */
+    }
+    return write_state(n,
+                       clean             ? 1
+                       : n->crashes == 0 ? 0
+                                         : (uint8_t)(1 + n->crashes),
+                       n->boot_id, err);
+}
+
+void chassis_consensus_distrust(struct chassis_consensus *n, const char *why)
+{
+    struct chassis_error err = {0};
+    if (atomic_exchange(&n->distrusted, true)) {
+        return;
+    }
+    chassis_log_error(n->log, "the store is damaged: the next start rebuilds it",
+                      chassis_f_str("why", why));
+    if (write_state(n, 0, "damaged", &err) != 0) {
+        chassis_log_error(n->log, "the store is not marked as damaged", chassis_f_err(&err));
+    }
+}
+
+/* Why the store must not be believed, NULL if it may. It is written without sync, so after a crash
+ * of the machine it is not; and a store whose damage kills the process again and again is not. */
+static int store_distrusted(struct chassis_consensus *n, const char **ret_why,
+                            struct chassis_error *err)
 {
     char path[512];
     struct chassis_buf payload = {0};
@@ -32,14 +62,20 @@ static int store_believable(struct chassis_consensus *n, bool *ret_yes, struct c
     int rc = small_file_read(n->disk, path, store_magic, STORE_FORMAT, &payload, err);
     if (rc == CHASSIS_NOT_FOUND) {
         chassis_error_clear(err);
-        *ret_yes = true; /* the first start */
-        return 0;
+        return 0; /* the first start */
     }
-    if (rc == 0) {
-        bool same =
-            payload.len > 1 && chassis_view_eq(chassis_view(payload.data + 1, payload.len - 1),
-                                               chassis_view_str(n->boot_id));
-        *ret_yes = payload.len > 1 && (payload.data[0] == 1 || same);
+    if (rc == 0 && payload.len > 1 && payload.data[0] != 1) {
+        struct chassis_view boot = chassis_view(payload.data + 1, payload.len - 1);
+        n->crashes = payload.data[0] < 2 ? 1 : payload.data[0];
+        if (chassis_view_eq(boot, chassis_view_str("damaged"))) {
+            *ret_why = "a damaged record was met";
+        } else if (!chassis_view_eq(boot, chassis_view_str(n->boot_id))) {
+            *ret_why = "the machine went down while it was open";
+        } else if (n->crashes >= CRASHES_MAX) {
+            *ret_why = "the process ended several times without a clean stop";
+        }
+    } else if (rc == 0 && payload.len <= 1) {
+        *ret_why = "its state is not known";
     }
     chassis_buf_fini(&payload);
     return rc;
@@ -82,13 +118,14 @@ static int open_store(struct chassis_consensus *n, struct chassis_error *err)
 
 static int open_store_or_rebuild(struct chassis_consensus *n, struct chassis_error *err)
 {
-    bool believable = false;
-    int rc = store_believable(n, &believable, err);
+    const char *why = NULL;
+    int rc = store_distrusted(n, &why, err);
     if (rc != 0) {
         return rc;
     }
-    if (!believable) {
-        drop_store(n, "the machine went down while it was open");
+    if (why != NULL) {
+        drop_store(n, why);
+        n->crashes = 0;
     }
     rc = node_mark(n, false, err);
     if (rc != 0) {
@@ -277,7 +314,7 @@ static struct chassis_consensus *allocate(const struct chassis_consensus_options
     for (unsigned i = 0; i < options->machine->n_tables; i++) {
         n->tables[i] = options->machine->tables[i];
     }
-    n->tables[n->own_table] = "chassis";
+    n->tables[n->own_table] = CHASSIS_CONSENSUS_TABLE;
     n->records = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->records);
     n->entries = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->entries);
     n->frame_entries = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->frame_entries);
@@ -306,6 +343,13 @@ static int open_directory(struct chassis_consensus *n, struct chassis_error *err
     return rc != 0 ? chassis_error_code(err, rc, "read the boot id of this machine") : 0;
 }
 
+/* Drawn, so that the others notice when a node comes back without what it had; simulations, which
+ * give a seed, must be the same each time. */
+static uint64_t first_boot(const struct chassis_consensus *n)
+{
+    return n->o.seed != 0 ? 1 : identity_new_boot();
+}
+
 int chassis_consensus_open(const struct chassis_consensus_options *options,
                            struct chassis_consensus **ret_node, struct chassis_error *err)
 {
@@ -317,9 +361,12 @@ int chassis_consensus_open(const struct chassis_consensus_options *options,
     }
     struct chassis_consensus *n = allocate(options);
     int rc = open_directory(n, err);
-    rc = rc != 0 ? rc
-                 : identity_open(n->disk, n->directory, n->o.name, n->o.members, n->o.n_members,
-                                 chassis_buf_view(&n->secret), &n->identity, &n->first_start, err);
+    struct identity_options identity = {.name = n->o.name,
+                                        .members = n->o.members,
+                                        .n_members = n->o.n_members,
+                                        .secret = chassis_buf_view(&n->secret),
+                                        .first_boot = first_boot(n)};
+    rc = rc != 0 ? rc : identity_open(n->disk, n->directory, &identity, &n->identity, err);
     if (rc == 0) {
         peer_init(n);
         n->status.id = n->identity.id;

@@ -20,6 +20,9 @@
 #include "os/disk.h"
 #include "os/os.h"
 
+/* The chassis' own table of the store, behind the machine's. */
+#define CHASSIS_CONSENSUS_TABLE "chassis"
+
 /* Bugs planted on purpose, so that a test can show that the simulation finds them. Never set
  * outside tests. */
 enum chassis_consensus_planted {
@@ -85,11 +88,21 @@ void chassis_consensus_close(struct chassis_consensus *node, void (*closed)(void
 /* Free everything without writing, as a crash would: after the executors of the node are gone. */
 void chassis_consensus_abandon(struct chassis_consensus *node);
 
+/* Before start: where this node, which stands alone, can be reached, when its entry in the list does
+ * not say it (port 0). */
+void chassis_consensus_set_address(struct chassis_consensus *node, const char *address);
+
+/* A damaged record was met in the store: durable, so that the next start drops the store and fills
+ * it from checkpoint and log. From any role; blocks for a write. The caller sees to it that the
+ * process ends soon. */
+void chassis_consensus_distrust(struct chassis_consensus *node, const char *why);
+
 /* The newest command version that every member has announced (its own if it stands alone). */
 uint32_t chassis_consensus_version(struct chassis_consensus *node);
 
-/* Take a checkpoint now. `done` runs on the loop role with the index it covers; CHASSIS_BUSY while
- * one is being taken or installed, CHASSIS_ALREADY_EXISTS if nothing was applied since the last. */
+/* Have what is applied by now in a checkpoint, after the one that may be under way. `done` runs on
+ * the loop role with the index it covers, when status and path say so too; CHASSIS_ALREADY_EXISTS if
+ * nothing was applied since the last. */
 void chassis_consensus_checkpoint(struct chassis_consensus *node,
                                   void (*done)(int status, uint64_t index, void *data), void *data);
 /* Path of the newest checkpoint, "" if none; for backups. */

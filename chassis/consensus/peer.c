@@ -242,28 +242,48 @@ void peer_send_raft(struct chassis_consensus *n, const struct raft_message *m)
     peer_send(n, m->server_id, &out);
 }
 
-/* A follower hears of a commit with the next entries or heartbeat; callers there, and reads, should
- * not wait for that. An append without entries, anchored where the follower is known to agree. */
+void peer_want_commit(struct chassis_consensus *n, uint64_t id, uint64_t index)
+{
+    struct peer *p = peer_find(n, id);
+    if (p != NULL && index > p->commit_asked) {
+        p->commit_asked = index;
+    }
+}
+
+/* A follower hears of a commit with the next entries. If there are none it is told by an append
+ * without entries, anchored where it is known to agree: at once when somebody waits there (a caller
+ * whose command it forwarded, a read), else at most every NODE_PACE_MS. */
+static void tell_commit(struct chassis_consensus *n, struct peer *p, uint64_t now)
+{
+    raft_index match = 0;
+    if (p->member->id == n->identity.id || !p->up || p->commit_told >= n->commit ||
+        raft_match_index(&n->raft, p->member->id, &match) != 0 || match < n->commit) {
+        return; /* one that is behind gets entries, and the commit index with them */
+    }
+    uint64_t due = p->told_ns + NODE_PACE_MS * CHASSIS_NS_PER_MS;
+    if (p->commit_asked <= p->commit_told && now < due) {
+        node_pace(n, due - now);
+        return;
+    }
+    struct frame_message out = {.type = FRAME_APPEND,
+                                .term = n->term,
+                                .index = match,
+                                .index_term = log_term(n, match),
+                                .commit = n->commit};
+    if (out.index_term != 0 && peer_send(n, p->member->id, &out)) {
+        p->commit_told = n->commit;
+        p->told_ns = now;
+    }
+}
+
 void peer_tell_commit(struct chassis_consensus *n)
 {
+    uint64_t now = node_now(n);
     if (n->role != RAFT_LEADER || !n->raft_open) {
         return;
     }
     for (unsigned i = 0; i < n->identity.n_members; i++) {
-        struct peer *p = &n->peers[i];
-        raft_index match = 0;
-        if (p->member->id == n->identity.id || !p->up || p->commit_told >= n->commit ||
-            raft_match_index(&n->raft, p->member->id, &match) != 0 || match < n->commit) {
-            continue; /* one that is behind gets entries, and the commit index with them */
-        }
-        struct frame_message out = {.type = FRAME_APPEND,
-                                    .term = n->term,
-                                    .index = match,
-                                    .index_term = log_term(n, match),
-                                    .commit = n->commit};
-        if (out.index_term != 0 && peer_send(n, p->member->id, &out)) {
-            p->commit_told = n->commit;
-        }
+        tell_commit(n, &n->peers[i], now);
     }
 }
 
@@ -280,7 +300,7 @@ static void on_up(void *data, uint64_t peer, uint64_t boot, uint32_t version)
     p->up = p->announced = true;
     p->boot = boot;
     p->version = version;
-    p->commit_told = 0;
+    p->commit_told = p->commit_asked = 0;
     chassis_log_info(n->log, "peer connected", chassis_f_str("peer", p->member->name));
     propose_peer_reset(n, peer);
     ask_peer_reset(n, peer);

@@ -136,8 +136,9 @@ static void on_proposal(struct chassis_task *task)
         fail(n, p, CHASSIS_SHUTTING_DOWN, "this node is shutting down");
     } else if (n->space_low || n->store_low) {
         fail(n, p, CHASSIS_NO_SPACE,
-             n->space_low ? "the disk of this node is nearly full"
-                          : "the store of this node is nearly full");
+             n->space_low
+                 ? "the disk of this node is nearly full: less than raft.reserve is free"
+                 : "the store of this node is nearly full: over 90 % of raft.store_size is used");
     }
     node_touch(n);
 }
@@ -260,6 +261,7 @@ static bool submit(struct chassis_consensus *n)
         chassis_histogram_observe(n->metrics.batch, count);
         for (unsigned i = 0; i < n_foreign; i++) {
             struct foreign *f = chassis_list_entry(n->foreign.next, struct foreign, link);
+            peer_want_commit(n, f->peer, n->last_index);
             chassis_list_remove(&f->link);
             chassis_buf_fini(&f->envelope);
             free(f);

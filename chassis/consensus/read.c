@@ -39,6 +39,7 @@ static void answer_peer(struct chassis_consensus *n, const struct read_item *i, 
                               .status = status,
                               .index = i->index};
     peer_send(n, i->peer_boot >> 56, &m);
+    peer_want_commit(n, i->peer_boot >> 56, status == 0 ? i->index : 0);
 }
 
 static void finish(struct chassis_consensus *n, struct read_item *i, int status, const char *text)
@@ -246,11 +247,16 @@ void read_receive(struct chassis_consensus *n, uint64_t peer, const struct frame
 
 void read_applied(struct chassis_consensus *n)
 {
+    uint64_t most = 0;
     chassis_list_foreach_safe (link, &n->reads_apply) {
-        if (item_of(link)->index <= n->applied) {
+        uint64_t index = item_of(link)->index;
+        if (index <= n->applied) {
             finish(n, item_of(link), 0, "");
+        } else if (index > most) {
+            most = index;
         }
     }
+    apply_want(n, most);
 }
 
 static void expire(struct chassis_consensus *n, struct chassis_list *list, uint64_t now)

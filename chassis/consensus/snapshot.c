@@ -20,6 +20,16 @@ struct snapshot_job {
     void *data;
 };
 
+/* Somebody wants what is applied by now in a checkpoint. */
+struct checkpoint_request {
+    struct chassis_list link;
+    struct chassis_task task;
+    struct chassis_consensus *n;
+    uint64_t index; /* to be contained */
+    void (*done)(int, uint64_t, void *);
+    void *data;
+};
+
 static struct snapshot_job *job_begin(struct chassis_consensus *n)
 {
     CHASSIS_ASSERT(n->job == NULL);
@@ -45,6 +55,9 @@ void snapshot_fini(struct chassis_consensus *n)
     }
     if (n->installing.index != 0) {
         raft_configuration_close(&n->installing.configuration);
+    }
+    chassis_list_foreach_safe (link, &n->checkpoint_requests) { /* only after a crash */
+        free(chassis_container_of(link, struct checkpoint_request, link));
     }
 }
 
@@ -96,9 +109,29 @@ static void on_written(struct chassis_task *task)
         chassis_log_error(n->log, "no checkpoint was written", chassis_f_err(&job->err));
     }
     if (job->done != NULL) {
+        status_turn(n); /* who asked looks for the file by the status */
         job->done(job->status, n->checkpoint_index, job->data);
     }
     job_end(n);
+}
+
+/* A checkpoint is about as large as what the store holds. It must not eat the space that is kept
+ * free so that what was accepted can be applied: better a longer log. */
+static int check_room(struct chassis_consensus *n, struct chassis_error *err)
+{
+    struct chassis_store_space space;
+    uint64_t free_bytes;
+    if (n->store->ops->space(n->store, &space) != 0 ||
+        n->disk->ops->space(n->disk, n->directory, &free_bytes) != 0 ||
+        free_bytes >= space.used_bytes + n->o.reserve_bytes / 2) {
+        return 0;
+    }
+    return chassis_error_set(
+        err, CHASSIS_NO_SPACE,
+        "'%s' has %llu bytes free, a checkpoint takes up to %llu and %llu must "
+        "stay free (half of raft.reserve)",
+        n->directory, (unsigned long long)free_bytes, (unsigned long long)space.used_bytes,
+        (unsigned long long)n->o.reserve_bytes / 2);
 }
 
 static void write_run(struct chassis_task *task)
@@ -107,7 +140,10 @@ static void write_run(struct chassis_task *task)
     struct chassis_consensus *n = job->n;
     struct chassis_txn *txn;
     uint64_t newest;
-    job->status = chassis_store_begin(n->store, false, &txn, &job->err);
+    job->status = check_room(n, &job->err);
+    if (job->status == 0) {
+        job->status = chassis_store_begin(n->store, false, &txn, &job->err);
+    }
     if (job->status == 0) {
         job->status = apply_read_meta(n, txn, &job->header.index, &job->header.term, &job->err);
         if (job->status == 0) {
@@ -147,8 +183,11 @@ int snapshot_begin(struct chassis_consensus *n, void (*done)(int, uint64_t, void
     return 0;
 }
 
+static void requests_turn(struct chassis_consensus *n);
+
 void snapshot_turn(struct chassis_consensus *n)
 {
+    requests_turn(n);
     uint64_t since =
         n->checkpoint_retry > n->checkpoint_index ? n->checkpoint_retry : n->checkpoint_index;
     if (!n->closing && n->job == NULL && n->applied > since &&
@@ -157,21 +196,46 @@ void snapshot_turn(struct chassis_consensus *n)
     }
 }
 
-struct checkpoint_request {
-    struct chassis_task task;
-    struct chassis_consensus *n;
-    void (*done)(int, uint64_t, void *);
-    void *data;
-};
+static void request_end(struct checkpoint_request *r, int status)
+{
+    chassis_list_remove(&r->link);
+    if (status != 0) {
+        status_turn(r->n);
+        r->done(status, r->n->checkpoint_index, r->data);
+    }
+    free(r);
+}
+
+/* Those that wait for the job under way, or for a checkpoint that is being fetched. */
+static void requests_turn(struct chassis_consensus *n)
+{
+    chassis_list_foreach_safe (link, &n->checkpoint_requests) {
+        struct checkpoint_request *r = chassis_list_entry(link, struct checkpoint_request, link);
+        if (!n->closing && n->applied < r->index) {
+            continue;
+        }
+        int rc = n->closing ? CHASSIS_SHUTTING_DOWN : snapshot_begin(n, r->done, r->data);
+        if (rc != CHASSIS_BUSY) {
+            request_end(r, rc);
+        }
+    }
+}
+
+void snapshot_fail_all(struct chassis_consensus *n, int status)
+{
+    chassis_list_foreach_safe (link, &n->checkpoint_requests) {
+        request_end(chassis_list_entry(link, struct checkpoint_request, link), status);
+    }
+}
 
 static void on_request(struct chassis_task *task)
 {
     struct checkpoint_request *r = chassis_container_of(task, struct checkpoint_request, task);
-    int rc = r->n->closing ? CHASSIS_SHUTTING_DOWN : snapshot_begin(r->n, r->done, r->data);
-    if (rc != 0) {
-        r->done(rc, r->n->checkpoint_index, r->data);
-    }
-    free(r);
+    struct chassis_consensus *n = r->n;
+    r->index = n->apply_next != 0 ? n->apply_next - 1 : 0; /* everything answered so far */
+    chassis_list_append(&n->checkpoint_requests, &r->link);
+    apply_want(n, r->index);
+    requests_turn(n);
 }
 
 void chassis_consensus_checkpoint(struct chassis_consensus *n, void (*done)(int, uint64_t, void *),
@@ -198,7 +262,6 @@ static void on_installed(struct chassis_task *task)
     take_over(n, &job->header);
     log_reset(n, n->checkpoint_index, n->checkpoint_term);
     n->applied = n->checkpoint_index;
-    n->applied_term = n->checkpoint_term;
     n->apply_next = n->applied + 1;
     event.persisted_snapshot.metadata = n->installing;
     event.persisted_snapshot.last = true;

@@ -70,6 +70,15 @@ void chassis_consensus_checkpoint_path(struct chassis_consensus *n, char out[512
     }
 }
 
+void chassis_consensus_set_address(struct chassis_consensus *n, const char *address)
+{
+    CHASSIS_ASSERT(node_alone(n) && !n->started);
+    pthread_mutex_lock(&n->status_lock);
+    snprintf(n->status.members[0].address, sizeof n->status.members[0].address, "%.*s",
+             CHASSIS_CONSENSUS_ADDRESS_MAX - 1, address);
+    pthread_mutex_unlock(&n->status_lock);
+}
+
 uint32_t chassis_consensus_version(struct chassis_consensus *n)
 {
     return atomic_load(&n->agreed_version);
@@ -100,6 +109,7 @@ struct transfer {
 static void transfer_end(struct transfer *t, int status, const char *text)
 {
     chassis_list_remove(&t->link);
+    status_turn(t->n); /* who asked reads there who leads now */
     t->done(status, text, t->data);
     free(t);
 }

@@ -139,9 +139,27 @@ enum MHD_Result http_answer_error(struct http_exchange *x, int code, unsigned st
     return http_answer(x, 200, connect_content_type(&x->connect), &body);
 }
 
+/* A certificate that is shown must be good; one must be shown if the configuration says so. */
+static bool stranger(const struct http_exchange *x, const char **ret_why)
+{
+    const char *name;
+    enum http_identity identity = http_socket_identity(x, &name);
+    bool missing = x->http->options.client_certificate_required && !x->listener->admin &&
+                   identity != HTTP_GOOD_CERTIFICATE;
+    *ret_why = identity == HTTP_BAD_CERTIFICATE
+                   ? "the client certificate is not one that this service trusts for clients"
+                   : "this service wants a client certificate";
+    return missing || identity == HTTP_BAD_CERTIFICATE;
+}
+
 /* The headers are here, a body may follow. */
 static enum MHD_Result on_headers(struct http_exchange *x)
 {
+    const char *why;
+    http_socket_headers(x->connection);
+    if (stranger(x, &why)) {
+        return http_answer_text(x, 403, "%s", why);
+    }
     if (http_foreign_browser(x)) {
         return http_answer_text(x, 403,
                                 "this address is for this machine only: a page of another site "
@@ -163,10 +181,6 @@ static enum MHD_Result on_headers(struct http_exchange *x)
 
 static enum MHD_Result on_body(struct http_exchange *x, const char *data, size_t len)
 {
-    uint64_t limit_ns = x->http->options.upload_timeout_ms * CHASSIS_NS_PER_MS;
-    if (chassis_os_monotonic_ns() - x->began_ns > limit_ns) {
-        return MHD_NO;
-    }
     if (x->body.len + len > x->body_max) {
         x->body_too_large = true; /* read on and forget, so that the answer is seen */
         chassis_buf_fini(&x->body);
@@ -208,6 +222,7 @@ enum MHD_Result http_on_request(void *data, struct MHD_Connection *connection, c
     }
     switch (x->phase) {
     case HTTP_READING:
+        http_socket_whole(connection);
         return on_whole(x);
     case HTTP_CALLING:
         return http_rpc_resumed(x);
@@ -225,6 +240,7 @@ void http_on_completed(void *data, struct MHD_Connection *connection, void **sta
         return;
     }
     *state = NULL;
+    http_socket_idle(connection);
     if (x->suspended) { /* the daemon is being stopped */
         x->suspended = false;
         epoll_ctl(x->http->epoll_fd, EPOLL_CTL_DEL, x->fd, NULL);

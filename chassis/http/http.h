@@ -43,7 +43,9 @@ struct chassis_http_file {
 struct chassis_http_options {
     const char *address;                /* "127.0.0.1:0", "[::1]:8091"; NULL = no public listener */
     const char *admin_address;          /* NULL = no admin listener */
-    const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start */
+    const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start.
+                                           With a ca client certificates are asked for */
+    bool client_certificate_required;   /* on the public listener: without one 403 */
     bool plaintext_beyond_loopback;     /* else a plaintext address others can reach is refused */
     struct chassis_server *server;      /* whose methods are served; NULL = none */
     const struct chassis_type_registry *types; /* for Any in JSON; NULL = those the methods use */
@@ -61,7 +63,7 @@ struct chassis_http_options {
     uint32_t connections_max;   /* 0 = 1,024 */
     size_t header_bytes_max;    /* of a request, with its URL; 0 = 32 KiB */
     size_t body_bytes_max;      /* 0 = 4 MiB; a method's own limit may be lower */
-    uint32_t idle_timeout_ms;   /* of a connection; 0 = 30,000 */
+    uint32_t idle_timeout_ms;   /* for the next request's headers, all of them; 0 = 30,000 */
     uint32_t upload_timeout_ms; /* for a whole request body; 0 = 30,000 */
     uint32_t call_timeout_ms;   /* of unary calls that ask for none; 0 = 60,000 */
 };
@@ -71,8 +73,9 @@ int chassis_http_start(const struct chassis_http_options *options, struct chassi
 /* The bound ports; 0 where there is no listener. */
 uint16_t chassis_http_port(const struct chassis_http *http);
 uint16_t chassis_http_admin_port(const struct chassis_http *http);
-/* Stop accepting on the public listener; requests under way are answered, their connections closed.
- * Answers a client does not take within `grace_ms` are given up. */
+/* Begin to end: each answer closes its connection; calls not ended, and answers not taken, within
+ * `grace_ms` are given up. The listener stays open until stop, so that whoever still comes reads that
+ * this process is not ready. */
 void chassis_http_quiesce(struct chassis_http *http, uint64_t grace_ms);
 /* Cancel what is left, wait until handlers have ended their calls, close. NULL is fine. */
 void chassis_http_stop(struct chassis_http *http);

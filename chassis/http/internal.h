@@ -39,6 +39,24 @@ struct http_listener {
     int fd, epoll_fd;
 };
 
+enum { HTTP_PEER_NAME_SIZE = 256 };
+
+enum http_identity {
+    HTTP_NOT_ASKED,
+    HTTP_NO_CERTIFICATE,
+    HTTP_BAD_CERTIFICATE, /* not made by an authority of ours, out of date, not for clients */
+    HTTP_GOOD_CERTIFICATE,
+};
+
+/* One TCP connection; owner: the http thread. */
+struct http_socket {
+    struct chassis_http *http;
+    int fd;
+    struct chassis_timer timer; /* for the next request, then for its body */
+    enum http_identity identity;
+    char name[HTTP_PEER_NAME_SIZE];
+};
+
 struct chassis_http {
     struct chassis_http_options options; /* defaults filled in */
     struct chassis_logger *log;
@@ -54,7 +72,9 @@ struct chassis_http {
     struct chassis_gauge *connections;
     struct chassis_counter *requests[6]; /* by status class */
     int64_t started_s;
+    bool asks_certificates;
     uint64_t give_up_ns; /* after quiesce; 0 = never */
+    bool gave_up;        /* that time has come */
 
     pthread_mutex_t mutex;      /* guards what follows */
     struct chassis_queue inbox; /* exchanges with news */
@@ -129,6 +149,15 @@ enum MHD_Result http_answer_error(struct http_exchange *x, int code, unsigned st
                                   const char *text);
 /* Common headers, then queue; drops the response. */
 enum MHD_Result http_queue(struct http_exchange *x, unsigned status, struct MHD_Response *response);
+
+/* socket.c */
+void http_socket_event(void *data, struct MHD_Connection *connection, void **socket_state,
+                       enum MHD_ConnectionNotificationCode code);
+void http_socket_headers(struct MHD_Connection *connection); /* of a request have come */
+void http_socket_whole(struct MHD_Connection *connection);   /* its body too */
+void http_socket_idle(struct MHD_Connection *connection);    /* it is answered */
+/* The name is "" but for a good certificate; it lives as long as the connection. */
+enum http_identity http_socket_identity(const struct http_exchange *x, const char **ret_name);
 
 /* transcode.c: calls */
 enum MHD_Result http_rpc_accept(struct http_exchange *x); /* headers are here */

@@ -92,29 +92,21 @@ static int open_socket(struct chassis_http *http, struct http_listener *l, const
         return chassis_error_set(err, CHASSIS_CONFIG, "http address '%s': %s", address,
                                  gai_strerror(rc));
     }
-    bool open_to_others = !is_loopback(info->ai_addr);
+    bool plaintext = http->options.tls == NULL || l->admin;
+    if (!is_loopback(info->ai_addr) && plaintext && !http->options.plaintext_beyond_loopback) {
+        freeaddrinfo(info);
+        return chassis_error_set(err, CHASSIS_CONFIG,
+                                 "listen for http on '%s': others can reach this address and there "
+                                 "is no TLS: give certificates, bind 127.0.0.1 or allow plaintext",
+                                 address);
+    }
     rc = bind_listen(info, &l->port);
     freeaddrinfo(info);
     if (rc < 0) {
         return chassis_error_code(err, rc, "listen for http on '%s'", address);
     }
     l->fd = rc;
-    bool plaintext = http->options.tls == NULL || l->admin;
-    if (open_to_others && plaintext && !http->options.plaintext_beyond_loopback) {
-        close(l->fd);
-        return chassis_error_set(err, CHASSIS_CONFIG,
-                                 "listen for http on '%s': others can reach this address and there "
-                                 "is no TLS: give certificates, bind 127.0.0.1 or allow plaintext",
-                                 address);
-    }
     return 0;
-}
-
-static void on_connection(void *data, struct MHD_Connection *connection, void **socket_state,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    struct http_listener *l = data;
-    chassis_gauge_add(l->http->connections, code == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
 }
 
 static void on_mhd_log(void *data, const char *format, va_list args) CHASSIS_PRINTF(2, 0);
@@ -135,6 +127,8 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
     struct MHD_OptionItem secure[] = {
         {tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, 0, tls ? o->tls->key.data : NULL},
         {MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? o->tls->certificate.data : NULL},
+        {http->asks_certificates ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
+         tls ? o->tls->ca.data : NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     l->daemon = MHD_start_daemon(
@@ -142,7 +136,7 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
             (tls ? MHD_USE_TLS : 0),
         0, NULL, NULL, http_on_request, l, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, http,
         MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_NOTIFY_COMPLETED, http_on_completed, l,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, l, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_NOTIFY_CONNECTION, http_socket_event, l, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)o->connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)((o->idle_timeout_ms + 999) / 1000), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         o->header_bytes_max, MHD_OPTION_ARRAY, secure, MHD_OPTION_END);
@@ -158,17 +152,23 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
     return 0;
 }
 
+/* The listener stays open: whoever still comes is to read that we are not ready, and a call that it
+ * is refused, instead of being turned away by the kernel. */
 static void quiesce_now(struct chassis_http *http, uint64_t grace_ms)
 {
-    struct http_listener *l = &http->listeners[0];
-    if (l->daemon != NULL && !l->quiesced) {
-        l->quiesced = true;
-        int fd = MHD_quiesce_daemon(l->daemon);
+    http->listeners[0].quiesced = true;
+    http->give_up_ns = chassis_os_monotonic_ns() + grace_ms * CHASSIS_NS_PER_MS;
+}
+
+static void stop_accepting(struct chassis_http *http)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct http_listener *l = &http->listeners[i];
+        int fd = l->daemon != NULL ? MHD_quiesce_daemon(l->daemon) : -1;
         if (fd >= 0) {
             close(fd);
         }
     }
-    http->give_up_ns = chassis_os_monotonic_ns() + grace_ms * CHASSIS_NS_PER_MS;
 }
 
 /* True when the thread is to end. */
@@ -230,6 +230,7 @@ static void run_timers(struct chassis_http *http)
     }
     if (http->give_up_ns != 0 && now >= http->give_up_ns) {
         http->give_up_ns = 0;
+        http->gave_up = true;
         chassis_list_foreach_safe (it, &http->exchanges) {
             http_rpc_give_up(chassis_list_entry(it, struct http_exchange, link));
         }
@@ -269,19 +270,15 @@ static void *http_main(void *data)
     while (!stop) {
         turn(http, &stop);
     }
-    /* No new requests; those under way are given up, their calls cancelled and waited for. */
-    quiesce_now(http, 0);
-    for (unsigned i = 0; i < 2; i++) {
-        if (http->listeners[i].daemon != NULL && !http->listeners[i].quiesced) {
-            int fd = MHD_quiesce_daemon(http->listeners[i].daemon);
-            if (fd >= 0) {
-                close(fd);
-            }
-        }
+    /* No new requests; those under way have what is left of the grace time, then they are given up,
+     * their calls cancelled and waited for. */
+    stop_accepting(http);
+    if (!http->listeners[0].quiesced) {
+        quiesce_now(http, 0);
     }
-    do {
+    while (http->n_calls != 0 || (!http->gave_up && !chassis_list_empty(&http->exchanges))) {
         turn(http, &stop);
-    } while (http->n_calls != 0);
+    }
     run_daemons(http); /* what was resumed last */
     for (unsigned i = 0; i < 2; i++) {
         if (http->listeners[i].daemon != NULL) {
@@ -327,6 +324,7 @@ static void collect_types(struct chassis_http *http)
 static void fill_defaults(struct chassis_http *http)
 {
     struct chassis_http_options *o = &http->options;
+    http->asks_certificates = o->tls != NULL && o->tls->ca.len != 0;
     o->connections_max = o->connections_max != 0 ? o->connections_max : 1024;
     o->header_bytes_max = o->header_bytes_max != 0 ? o->header_bytes_max : 32 * 1024;
     o->body_bytes_max = o->body_bytes_max != 0 ? o->body_bytes_max : 4 * 1024 * 1024;

@@ -297,7 +297,9 @@ static void copy_peer(struct http_exchange *x, struct chassis_arena *arena)
         x->peer.loopback = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
     }
     x->peer.encrypted = x->http->options.tls != NULL && !x->listener->admin;
-    x->peer.name = "";
+    const char *name;
+    http_socket_identity(x, &name);
+    x->peer.name = chassis_arena_strndup(arena, name, strlen(name));
 }
 
 /* The connection may be gone while the handler still asks: it gets copies, in the call's arena. */

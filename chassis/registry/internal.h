@@ -90,9 +90,10 @@ struct chassis_registry {
     pthread_mutex_t mutex; /* guards what follows and the users of watches */
     pthread_cond_t changed;
     struct chassis_registry_status status;
-    bool left;   /* Finalize is over */
-    bool halted; /* closing: nothing new begins */
-    bool quiet;  /* nothing is in flight any more */
+    bool leaving; /* told to leave */
+    bool left;    /* Finalize is over */
+    bool halted;  /* closing: nothing new begins */
+    bool quiet;   /* nothing is in flight any more */
 };
 
 /* A task of its own memory that runs `fn` on the loop. */

@@ -283,6 +283,7 @@ void chassis_registry_leave(struct chassis_registry *r)
 {
     pthread_mutex_lock(&r->mutex);
     bool asked = r->member.name != NULL;
+    r->leaving = r->leaving || asked;
     pthread_mutex_unlock(&r->mutex);
     if (asked) {
         registry_on_loop(r, leave_on_loop, NULL);
@@ -332,7 +333,7 @@ static void wait_until(struct chassis_registry *r, const bool *flag)
     pthread_mutex_unlock(&r->mutex);
 }
 
-static void wait_for_leave(struct chassis_registry *r, uint64_t wait_ms)
+bool chassis_registry_wait_left(struct chassis_registry *r, uint64_t wait_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -340,10 +341,11 @@ static void wait_for_leave(struct chassis_registry *r, uint64_t wait_ms)
     until.tv_sec += (time_t)(ns / CHASSIS_NS_PER_S);
     until.tv_nsec = (long)(ns % CHASSIS_NS_PER_S);
     pthread_mutex_lock(&r->mutex);
-    while (r->status.state == REGISTRY_LEAVING && !r->left &&
-           pthread_cond_timedwait(&r->changed, &r->mutex, &until) == 0) {
+    while (r->leaving && !r->left && pthread_cond_timedwait(&r->changed, &r->mutex, &until) == 0) {
     }
+    bool over = r->left || !r->leaving;
     pthread_mutex_unlock(&r->mutex);
+    return over;
 }
 
 void chassis_registry_close(struct chassis_registry *r, uint64_t wait_ms)
@@ -352,7 +354,7 @@ void chassis_registry_close(struct chassis_registry *r, uint64_t wait_ms)
         return;
     }
     CHASSIS_ASSERT(!chassis_is_current(r->loop));
-    wait_for_leave(r, wait_ms);
+    chassis_registry_wait_left(r, wait_ms);
     registry_on_loop(r, close_on_loop, NULL);
     wait_until(r, &r->halted);
     /* Freeing the clients cancels what is in flight; the last callbacks run on the loop. */

@@ -51,8 +51,11 @@ int chassis_registry_register(struct chassis_registry *registry,
                               struct chassis_error *err);
 /* Reported at once. */
 void chassis_registry_set_healthy(struct chassis_registry *registry, bool healthy);
-/* Begin to leave (Finalize); returns at once, close waits for it. */
+/* Begin to leave (Finalize); returns at once. */
 void chassis_registry_leave(struct chassis_registry *registry);
+/* Wait until Finalize is over, at most `wait_ms`. False when time was up; true at once for a process
+ * that was not told to leave. Not on the loop. */
+bool chassis_registry_wait_left(struct chassis_registry *registry, uint64_t wait_ms);
 /* Wait up to `wait_ms` for a leave under way, then end everything. NULL is fine. */
 void chassis_registry_close(struct chassis_registry *registry, uint64_t wait_ms);
 

@@ -388,8 +388,8 @@ int rpc_access_check(struct rpc_access *a, struct chassis_call *call, struct cha
         [CHASSIS_ACCESS_PUBLIC] = "",
         [CHASSIS_ACCESS_SERVICE] = "send the token of a registered process as a bearer token",
         [CHASSIS_ACCESS_OPERATOR] =
-            "use a client certificate that is listed, the cluster secret, or a loopback caller if "
-            "configured",
+            ("use a client certificate that is listed, the cluster secret, or a loopback caller if "
+             "configured"),
         [CHASSIS_ACCESS_PEER] = "use a client certificate of a listed node or the cluster secret",
     };
     enum chassis_access want = call->method->access;

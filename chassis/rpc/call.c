@@ -37,12 +37,12 @@ struct chassis_call *chassis_call_new(struct chassis_server *server,
     return call;
 }
 
-static void call_ref(struct chassis_call *call)
+void chassis_call_ref(struct chassis_call *call)
 {
     atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
 }
 
-static void call_unref(struct chassis_call *call)
+void chassis_call_unref(struct chassis_call *call)
 {
     if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1) {
         return;
@@ -64,7 +64,7 @@ static void call_unref(struct chassis_call *call)
 
 void chassis_call_release(struct chassis_call *call)
 {
-    call_unref(call);
+    chassis_call_unref(call);
 }
 
 /* ---- the end ---- */
@@ -100,6 +100,9 @@ static void call_end(struct chassis_call *call)
         out->status_bin = rpc_status_encode(call, chassis_status_to_grpc(out->code), out->text);
     }
     rpc_intercept_end(call);
+    if (call->on_end != NULL) {
+        call->on_end(call, call->on_end_data);
+    }
     call->ops->end(call, out);
 }
 
@@ -135,6 +138,18 @@ void chassis_call_reject(struct chassis_call *call, const struct chassis_error *
     }
 }
 
+void chassis_call_abort(struct chassis_call *call, const struct chassis_error *err)
+{
+    chassis_call_reject(call, err);
+}
+
+void chassis_call_on_end(struct chassis_call *call, void (*cb)(struct chassis_call *, void *),
+                         void *data)
+{
+    call->on_end = cb;
+    call->on_end_data = data;
+}
+
 static void call_answer(struct chassis_call *call, const void *message, struct chassis_view encoded)
 {
     call_begin_end(call, true);
@@ -167,9 +182,25 @@ void chassis_call_finish(struct chassis_call *call)
 
 /* ---- steps ---- */
 
+/* A stream that was cancelled while it waits for the client's next message, by a handler that does
+ * not ask to be told: nothing would ever end it. Under the lock. */
+static bool is_orphan(const struct chassis_call *call)
+{
+    return rpc_client_streams(call) &&
+           atomic_load_explicit(&call->cancelled, memory_order_relaxed) && !call->minded &&
+           !call->busy && !call->held && !call->finished;
+}
+
+static void orphan_end(struct chassis_call *call)
+{
+    struct chassis_error err;
+    chassis_error_set(&err, CHASSIS_CANCELLED, "the client cancelled the stream or is gone");
+    chassis_call_reject(call, &err);
+}
+
 static void step_done(struct chassis_call *call, enum rpc_step step)
 {
-    bool read = false;
+    bool read = false, orphan = false;
     if (rpc_client_streams(call)) {
         if (step == RPC_STEP_MESSAGE) {
             chassis_arena_fini(&call->message_arena);
@@ -179,12 +210,15 @@ static void step_done(struct chassis_call *call, enum rpc_step step)
         }
         pthread_mutex_lock(&call->lock);
         call->busy = false;
-        read = !atomic_load_explicit(&call->ended, memory_order_relaxed) && !call->held &&
-               !call->finished && !call->reading;
+        orphan = is_orphan(call);
+        read = !orphan && !atomic_load_explicit(&call->ended, memory_order_relaxed) &&
+               !call->held && !call->finished && !call->reading;
         call->reading = call->reading || read;
         pthread_mutex_unlock(&call->lock);
     }
-    if (read) {
+    if (orphan) {
+        orphan_end(call);
+    } else if (read) {
         call->ops->read(call);
     }
 }
@@ -201,7 +235,7 @@ static void step_run(struct chassis_call *call)
         fn(call->method->service->handlers, call, call->request);
     }
     step_done(call, step);
-    call_unref(call);
+    chassis_call_unref(call);
 }
 
 static void step_task(struct chassis_task *task)
@@ -213,7 +247,7 @@ static void step_dispatch(struct chassis_call *call, enum rpc_step step, const v
 {
     call->step = step;
     call->request = request;
-    call_ref(call);
+    chassis_call_ref(call);
     if (call->method->never_blocks || call->server->options.workers == NULL) {
         step_run(call);
     } else {
@@ -365,7 +399,12 @@ void chassis_call_cancel(struct chassis_call *call)
 {
     pthread_mutex_lock(&call->lock);
     atomic_store_explicit(&call->cancelled, true, memory_order_release);
+    bool orphan = is_orphan(call);
     pthread_mutex_unlock(&call->lock);
+    if (orphan) {
+        orphan_end(call);
+        return;
+    }
     run_callback(call, &call->on_cancel, &call->on_cancel_data, true);
 }
 
@@ -379,6 +418,7 @@ void chassis_call_on_cancel(struct chassis_call *call, void (*cb)(struct chassis
 {
     pthread_mutex_lock(&call->lock);
     bool now = atomic_load_explicit(&call->cancelled, memory_order_relaxed);
+    call->minded = call->minded || cb != NULL;
     if (!now) {
         call->on_cancel = cb;
         call->on_cancel_data = data;
@@ -417,9 +457,12 @@ void chassis_call_resume(struct chassis_call *call)
     bool read = call->held && !call->busy && !call->reading && !call->finished &&
                 !atomic_load_explicit(&call->ended, memory_order_relaxed);
     call->held = false;
-    call->reading = call->reading || read;
+    bool orphan = is_orphan(call);
+    call->reading = call->reading || (read && !orphan);
     pthread_mutex_unlock(&call->lock);
-    if (read) {
+    if (orphan) {
+        orphan_end(call);
+    } else if (read) {
         call->ops->read(call);
     }
 }

@@ -34,6 +34,9 @@ struct chassis_call {
     void *transport;
     struct chassis_call *next_free; /* in the server's pool */
     atomic_uint refs;
+    void (*on_end)(struct chassis_call *call,
+                   void *data); /* set by the handler, before it returns */
+    void *on_end_data;
     atomic_bool cancelled, ended;
 
     /* guarded by lock */
@@ -41,6 +44,7 @@ struct chassis_call {
     bool held;     /* the handler does not want to read on */
     bool reading;  /* the transport was asked for the next message */
     bool finished; /* the client sent its last message */
+    bool minded;   /* the handler asked to be told of a cancellation */
     bool in_callback;
     pthread_t callback_thread;
     void (*on_cancel)(struct chassis_call *, void *);

@@ -117,21 +117,41 @@ static uint64_t timers_run(void)
 
 /* ---- life ---- */
 
-void rpc_client_env_ref(void)
+static int env_open(struct chassis_error *err)
+{
+    rpc_grpc_ref();
+    env.queue = chassis_base_zalloc(sizeof *env.queue);
+    rpc_queue_init(env.queue);
+    env.queue->timers = timers_run;
+    env.lame = grpc_lame_client_channel_create("timer", GRPC_STATUS_UNAVAILABLE, "timer");
+    chassis_list_init(&env.timers);
+    atomic_store(&env.next_ns, UINT64_MAX);
+    env.waking = false;
+    return rpc_queue_start(env.queue, "cq0", err);
+}
+
+static void env_close(struct rpc_queue *queue, grpc_channel *lame)
+{
+    grpc_channel_destroy(lame);
+    rpc_queue_fini(queue);
+    free(queue);
+    rpc_grpc_unref();
+}
+
+int rpc_client_env_ref(struct chassis_error *err)
 {
     pthread_mutex_lock(&env.lock);
-    if (env.refs++ == 0) {
-        rpc_grpc_ref();
-        env.queue = chassis_base_zalloc(sizeof *env.queue);
-        rpc_queue_init(env.queue);
-        env.queue->timers = timers_run;
-        env.lame = grpc_lame_client_channel_create("timer", GRPC_STATUS_UNAVAILABLE, "timer");
-        chassis_list_init(&env.timers);
-        atomic_store(&env.next_ns, UINT64_MAX);
-        env.waking = false;
-        rpc_queue_start(env.queue, "cq-client");
+    int rc = env.refs == 0 ? env_open(err) : 0;
+    if (rc == 0) {
+        env.refs++;
+    } else {
+        struct rpc_queue *queue = env.queue;
+        queue->timers = NULL;
+        env.queue = NULL;
+        env_close(queue, env.lame);
     }
     pthread_mutex_unlock(&env.lock);
+    return rc;
 }
 
 struct last { /* what is left to do when the last user went */
@@ -142,10 +162,7 @@ struct last { /* what is left to do when the last user went */
 static void *last_main(void *arg)
 {
     struct last *last = arg;
-    grpc_channel_destroy(last->lame);
-    rpc_queue_fini(last->queue);
-    rpc_grpc_unref();
-    free(last->queue);
+    env_close(last->queue, last->lame);
     free(last);
     return NULL;
 }
@@ -181,6 +198,11 @@ void rpc_client_env_unref(void)
 grpc_completion_queue *rpc_client_queue(void)
 {
     return env.queue->cq;
+}
+
+struct rpc_queue *rpc_client_env_queue(void)
+{
+    return env.queue;
 }
 
 bool rpc_client_on_queue(void)
@@ -223,6 +245,8 @@ static grpc_channel *channel_create(const struct rpc_channel_options *o)
     args[n++] = arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     args[n++] = arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0);
     args[n++] = arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+    args[n++] = arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    args[n++] = arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_WINDOW_BYTES);
     args[n++] = arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
                         o->response_bytes_max > INT32_MAX ? INT32_MAX : (int)o->response_bytes_max);
     if (o->server_name != NULL && o->tls != NULL) {

@@ -26,9 +26,11 @@ struct rpc_channel_options {
 };
 
 /* The first starts the queue's thread; the last waits for it to end. */
-void rpc_client_env_ref(void);
+int rpc_client_env_ref(struct chassis_error *err);
 void rpc_client_env_unref(void);
 grpc_completion_queue *rpc_client_queue(void);
+/* The queue itself, for who shares its thread; valid while the caller holds a reference. */
+struct rpc_queue *rpc_client_env_queue(void);
 /* True on the thread that runs callbacks. */
 bool rpc_client_on_queue(void);
 

@@ -1,12 +1,14 @@
 /* Clients: endpoints, picking, ejection, common headers, life. */
 #include "rpc/client_impl.h"
 
+#include <errno.h>
 #include <grpc/support/alloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "metrics/trace.h"
 #include "os/os.h"
 #include "rpc/access.h"
@@ -349,6 +351,9 @@ static int fixed_endpoints(struct chassis_client *client, struct chassis_error *
 static int open_target(struct chassis_client *client, struct chassis_error *err)
 {
     static const char scheme[] = "draft:///";
+    if (CHASSIS_FAULT("rpc.client.target")) {
+        return chassis_error_code(err, -EMFILE, "open target '%s'", client->target);
+    }
     if (strncmp(client->target, scheme, sizeof scheme - 1) != 0) {
         return fixed_endpoints(client, err);
     }
@@ -398,9 +403,12 @@ void rpc_client_unref(struct chassis_client *client)
 int chassis_client_new(const struct chassis_client_options *o, struct chassis_client **ret_client,
                        struct chassis_error *err)
 {
+    int rc = rpc_client_env_ref(err);
+    if (rc != 0) {
+        return rc;
+    }
     struct chassis_client *client = chassis_base_zalloc(sizeof *client);
     uint64_t seed;
-    rpc_client_env_ref();
     client->log = chassis_log_module("rpc.client");
     client->target = chassis_base_strdup(o->target != NULL ? o->target : "");
     client->executor = o->executor;
@@ -420,7 +428,7 @@ int chassis_client_new(const struct chassis_client_options *o, struct chassis_cl
         chassis_buf_printf(&text, "Bearer %s", o->token);
         client->authorization = (char *)text.data;
     }
-    int rc = o->tls != NULL ? open_tls(client, o->tls, err) : 0;
+    rc = o->tls != NULL ? open_tls(client, o->tls, err) : 0;
     if (rc == 0 && o->cluster_secret_file != NULL) {
         rc = chassis_auth_secret_open(o->cluster_secret_file, false, &client->secret, err);
     }

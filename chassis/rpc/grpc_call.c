@@ -17,6 +17,7 @@ static struct rpc_grpc_call *call_get(struct rpc_grpc *grpc)
 {
     pthread_mutex_lock(&grpc->lock);
     struct rpc_grpc_call *g = grpc->pool;
+    grpc->held++;
     if (g != NULL) {
         grpc->pool = g->next_free;
         grpc->pool_n--;
@@ -60,6 +61,9 @@ static void call_put(struct rpc_grpc_call *g)
         g->next_free = grpc->pool;
         grpc->pool = g;
         grpc->pool_n++;
+    }
+    if (--grpc->held == 0) {
+        pthread_cond_broadcast(&grpc->changed);
     }
     pthread_mutex_unlock(&grpc->lock);
     if (!keep) {

@@ -26,13 +26,15 @@ struct rpc_listener {
 
 struct rpc_grpc {
     struct chassis_server *server;
-    struct rpc_queue *queues;
+    struct rpc_queue **queues; /* [0] is shared with the process's clients */
     unsigned n_queues;
+    bool started;
     struct rpc_listener *listeners;
     unsigned n_listeners;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
     unsigned shut; /* listeners whose shutdown is complete */
+    unsigned held; /* armed slots, calls, shutdowns: tags of ours that may still run */
     struct rpc_grpc_call *pool;
     unsigned pool_n;
 };
@@ -78,5 +80,7 @@ void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadl
                           grpc_byte_buffer *payload);
 void rpc_grpc_call_refuse(struct rpc_slot *slot, grpc_call *call, struct chassis_view path);
 void rpc_grpc_pool_free(struct rpc_grpc *grpc);
+void rpc_grpc_hold(struct rpc_grpc *grpc);
+void rpc_grpc_release(struct rpc_grpc *grpc);
 
 #endif

@@ -1,6 +1,7 @@
 #include "rpc/grpc_env.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
@@ -10,7 +11,7 @@
 
 #include <chassis/log.h>
 
-#include "base/assert.h"
+#include "base/fault.h"
 #include "os/os.h"
 #include "proto/message.h"
 
@@ -89,14 +90,11 @@ static struct rpc_tag *aside_get(struct rpc_queue *queue)
 static void run_on(struct rpc_queue *queue, struct rpc_tag *tag, bool ok)
 {
     for (unsigned n = 0; tag != NULL; n++) {
-        struct rpc_tag *completed = NULL;
         if (n < IN_A_ROW) {
             grpc_completion_queue_thread_local_cache_init(queue->cq);
-            tag_run(tag, ok);
-            completed = cached(queue);
-        } else {
-            tag_run(tag, ok);
         }
+        tag_run(tag, ok);
+        struct rpc_tag *completed = cached(queue); /* always: rpc_queue_take sets it up again */
         if (completed != NULL) {
             aside_put(queue, completed);
         }
@@ -152,16 +150,20 @@ void rpc_queue_init(struct rpc_queue *queue)
     queue->aside_last = &queue->aside;
 }
 
-void rpc_queue_start(struct rpc_queue *queue, const char *name)
+int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_error *err)
 {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&queue->thread, NULL, queue_main, queue);
+    int rc = CHASSIS_FAULT("rpc.thread") ? EAGAIN
+                                         : pthread_create(&queue->thread, NULL, queue_main, queue);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    CHASSIS_ASSERT(rc == 0);
+    if (rc != 0) {
+        return chassis_error_code(err, -rc, "start thread '%s'", name);
+    }
     pthread_setname_np(queue->thread, name);
     queue->running = true;
+    return 0;
 }
 
 void rpc_queue_fini(struct rpc_queue *queue)

@@ -14,6 +14,11 @@
 #include <stdbool.h>
 
 #include <chassis/buf.h>
+#include <chassis/error.h>
+
+/* What a peer may send of one stream before it is read. Fixed: to find one by itself gRPC sends a ping
+ * for nearly every read, which costs a small message more than the message. */
+enum { RPC_WINDOW_BYTES = 1 << 20 };
 
 struct rpc_tag;
 typedef void (*rpc_tag_fn)(struct rpc_tag *tag, bool ok);
@@ -44,7 +49,8 @@ void rpc_grpc_ref(void);
 void rpc_grpc_unref(void);
 
 void rpc_queue_init(struct rpc_queue *queue);
-void rpc_queue_start(struct rpc_queue *queue, const char *name);
+/* -errno when the machine has no thread left. */
+int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_error *err);
 /* Nothing may be started on the queue any more; waits until every tag has run. */
 void rpc_queue_fini(struct rpc_queue *queue);
 /* The queue whose thread this is; NULL on others. */

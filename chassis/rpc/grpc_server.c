@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/fault.h"
+#include "rpc/channel.h"
 #include "rpc/grpc_call.h"
 
 /* ---- armed calls ---- */
@@ -37,6 +38,7 @@ static void on_slot(struct rpc_tag *tag, bool ok)
 {
     struct rpc_slot *slot = chassis_container_of(tag, struct rpc_slot, tag);
     if (!ok) { /* the server shuts down: stays unarmed */
+        rpc_grpc_release(slot->listener->owner);
         return;
     }
     grpc_call *call = slot->call;
@@ -93,11 +95,11 @@ static void listener_register(struct rpc_listener *l)
             payload ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER : GRPC_SRM_PAYLOAD_NONE, 0);
         CHASSIS_ASSERT(registered != NULL);
         for (unsigned q = 0; q < grpc->n_queues; q++) {
-            l->slots[l->n_slots++] = slot_new(l, &grpc->queues[q], m, registered);
+            l->slots[l->n_slots++] = slot_new(l, grpc->queues[q], m, registered);
         }
     }
     for (unsigned q = 0; q < grpc->n_queues; q++) {
-        l->slots[l->n_slots++] = slot_new(l, &grpc->queues[q], NULL, NULL);
+        l->slots[l->n_slots++] = slot_new(l, grpc->queues[q], NULL, NULL);
     }
 }
 
@@ -130,6 +132,8 @@ static grpc_server *server_create(const struct chassis_server_options *o)
         arg_int(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 5),
         arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
         arg_int(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
+        arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* else a ping and its answer for nearly every read */
+        arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_WINDOW_BYTES),
     };
     grpc_channel_args all = {sizeof args / sizeof args[0], args};
     return grpc_server_create(&all, NULL);
@@ -229,7 +233,7 @@ static int listener_open(struct rpc_listener *l, const struct chassis_listener_o
     l->encrypted = o->tls != NULL;
     l->server = server_create(&l->owner->server->options);
     for (unsigned q = 0; q < l->owner->n_queues; q++) {
-        grpc_server_register_completion_queue(l->server, l->owner->queues[q].cq, NULL);
+        grpc_server_register_completion_queue(l->server, l->owner->queues[q]->cq, NULL);
     }
     l->port = grpc_server_add_http2_port(l->server, o->address, credentials);
     grpc_server_credentials_release(credentials);
@@ -249,12 +253,28 @@ static void on_shutdown(struct rpc_tag *tag, bool ok)
     grpc->shut++;
     pthread_cond_broadcast(&grpc->changed);
     pthread_mutex_unlock(&grpc->lock);
+    rpc_grpc_release(grpc);
+}
+
+void rpc_grpc_hold(struct rpc_grpc *grpc)
+{
+    pthread_mutex_lock(&grpc->lock);
+    grpc->held++;
+    pthread_mutex_unlock(&grpc->lock);
+}
+
+void rpc_grpc_release(struct rpc_grpc *grpc)
+{
+    pthread_mutex_lock(&grpc->lock);
+    if (--grpc->held == 0) {
+        pthread_cond_broadcast(&grpc->changed);
+    }
+    pthread_mutex_unlock(&grpc->lock);
 }
 
 static struct rpc_grpc *grpc_new(struct chassis_server *server)
 {
     struct rpc_grpc *grpc = chassis_base_zalloc(sizeof *grpc);
-    rpc_grpc_ref();
     grpc->server = server;
     pthread_mutex_init(&grpc->lock, NULL);
     pthread_condattr_t attr;
@@ -263,9 +283,11 @@ static struct rpc_grpc *grpc_new(struct chassis_server *server)
     pthread_cond_init(&grpc->changed, &attr);
     pthread_condattr_destroy(&attr);
     grpc->n_queues = server->options.n_queues;
-    grpc->queues = chassis_base_zalloc(grpc->n_queues * sizeof *grpc->queues);
-    for (unsigned q = 0; q < grpc->n_queues; q++) {
-        rpc_queue_init(&grpc->queues[q]);
+    grpc->queues = chassis_base_zalloc(grpc->n_queues * sizeof(struct rpc_queue *));
+    grpc->queues[0] = rpc_client_env_queue();
+    for (unsigned q = 1; q < grpc->n_queues; q++) {
+        grpc->queues[q] = chassis_base_zalloc(sizeof *grpc->queues[q]);
+        rpc_queue_init(grpc->queues[q]);
     }
     grpc->listeners = chassis_base_zalloc(server->options.n_listeners * sizeof *grpc->listeners);
     return grpc;
@@ -273,32 +295,43 @@ static struct rpc_grpc *grpc_new(struct chassis_server *server)
 
 int rpc_grpc_start(struct chassis_server *server, struct chassis_error *err)
 {
+    /* The first queue is the one client calls complete on: gRPC has one poller per process, and two
+     * threads that wait for it hand the role, and each other's events, to and fro. */
+    int rc = rpc_client_env_ref(err);
+    if (rc != 0) {
+        return rc;
+    }
     struct rpc_grpc *grpc = grpc_new(server);
     for (unsigned i = 0; i < server->options.n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[grpc->n_listeners++];
         l->owner = grpc;
         rpc_tag_set(&l->shutdown_tag, on_shutdown);
-        int rc = listener_open(l, &server->listeners[i], err);
+        rc = listener_open(l, &server->listeners[i], err);
         if (rc != 0) {
-            rpc_grpc_drain(grpc, 0);
             rpc_grpc_free(grpc);
             return rc;
         }
         listener_register(l);
     }
+    for (unsigned q = 1; q < grpc->n_queues; q++) {
+        char name[16];
+        snprintf(name, sizeof name, "cq%u", q % 1000);
+        rc = rpc_queue_start(grpc->queues[q], name, err);
+        if (rc != 0) {
+            rpc_grpc_free(grpc);
+            return rc;
+        }
+    }
     server->grpc = grpc;
+    grpc->started = true;
     for (unsigned i = 0; i < grpc->n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[i];
         grpc_server_start(l->server);
         l->started = true;
         for (size_t s = 0; s < l->n_slots; s++) {
+            rpc_grpc_hold(grpc);
             slot_arm(l->slots[s]);
         }
-    }
-    for (unsigned q = 0; q < grpc->n_queues; q++) {
-        char name[16];
-        snprintf(name, sizeof name, "cq%u", q % 1000);
-        rpc_queue_start(&grpc->queues[q], name);
     }
     return 0;
 }
@@ -335,12 +368,13 @@ static void wait_shut(struct rpc_grpc *grpc, uint64_t grace_ms)
 
 void rpc_grpc_drain(struct rpc_grpc *grpc, uint64_t grace_ms)
 {
-    if (grpc->n_listeners == 0 || !grpc->queues[0].running) {
+    if (grpc->n_listeners == 0 || !grpc->started) {
         return;
     }
     for (unsigned i = 0; i < grpc->n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[i];
-        grpc_server_shutdown_and_notify(l->server, grpc->queues[0].cq, &l->shutdown_tag);
+        rpc_grpc_hold(grpc);
+        grpc_server_shutdown_and_notify(l->server, grpc->queues[0]->cq, &l->shutdown_tag);
     }
     wait_shut(grpc, grace_ms);
 }
@@ -350,11 +384,18 @@ void rpc_grpc_free(struct rpc_grpc *grpc)
     for (unsigned i = 0; i < grpc->n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[i];
         if (l->server != NULL && !l->started) { /* opening failed half-way */
-            grpc_server_shutdown_and_notify(l->server, grpc->queues[0].cq, &l->shutdown_tag);
+            rpc_grpc_hold(grpc);
+            grpc_server_shutdown_and_notify(l->server, grpc->queues[0]->cq, &l->shutdown_tag);
         }
     }
-    for (unsigned q = 0; q < grpc->n_queues; q++) {
-        rpc_queue_fini(&grpc->queues[q]);
+    pthread_mutex_lock(&grpc->lock);
+    while (grpc->held != 0) {
+        pthread_cond_wait(&grpc->changed, &grpc->lock);
+    }
+    pthread_mutex_unlock(&grpc->lock);
+    for (unsigned q = 1; q < grpc->n_queues; q++) {
+        rpc_queue_fini(grpc->queues[q]);
+        free(grpc->queues[q]);
     }
     for (unsigned i = 0; i < grpc->n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[i];
@@ -372,5 +413,5 @@ void rpc_grpc_free(struct rpc_grpc *grpc)
     pthread_mutex_destroy(&grpc->lock);
     pthread_cond_destroy(&grpc->changed);
     free(grpc);
-    rpc_grpc_unref();
+    rpc_client_env_unref();
 }

@@ -2,7 +2,8 @@
  * hand-over. */
 #include <stdio.h>
 
-#include "consensus/options.h"
+#include "base/prng.h"
+#include "consensus/restore.h"
 #include "consensus/transport_grpc.h"
 #include "runtime/internal.h"
 
@@ -58,17 +59,22 @@ static int open_secret(struct runtime_cluster *k, struct chassis_error *err)
     return chassis_auth_secret_open(k->secret_file, create, &k->c->cluster_secret, err);
 }
 
+static const char *node_name(const struct chassis_settings *s)
+{
+    return s->node_id != NULL ? s->node_id : s->name;
+}
+
 static int list_members(struct runtime_cluster *k, unsigned *ret_n, struct chassis_error *err)
 {
     const struct chassis_settings *s = &k->c->settings;
-    const char *name = s->node_id != NULL ? s->node_id : s->name;
     if (s->raft_members.n > CHASSIS_CONSENSUS_NODES_MAX) {
         return chassis_error_set(err, CHASSIS_CONFIG, "raft.members: %zu nodes, at most %d",
                                  s->raft_members.n, CHASSIS_CONSENSUS_NODES_MAX);
     }
     if (s->raft_members.n == 0) {
         int64_t port = s->raft_port != 0 ? s->raft_port : s->bind_port;
-        snprintf(k->member, sizeof k->member, "%s@%s:%lld", name, s->raft_host, (long long)port);
+        snprintf(k->member, sizeof k->member, "%s@%s:%lld", node_name(s), s->raft_host,
+                 (long long)port);
         k->members[0] = k->member;
         *ret_n = 1;
         return 0;
@@ -88,7 +94,6 @@ static int open_node(struct runtime_cluster *k, struct chassis_error *err)
     if (rc != 0) {
         return rc;
     }
-    snprintf(k->directory, sizeof k->directory, "%s/consensus", s->data_directory);
     if (n_members > 1) {
         k->tls = (struct chassis_tls_files){s->tls_ca, s->tls_certificate, s->tls_key, NULL};
         struct chassis_transport_grpc_options transport = {.tls = k->c->has_tls ? &k->tls : NULL,
@@ -96,7 +101,7 @@ static int open_node(struct runtime_cluster *k, struct chassis_error *err)
         k->transport = chassis_transport_grpc_new(&transport);
     }
     struct chassis_consensus_options options = {
-        .name = s->node_id != NULL ? s->node_id : s->name,
+        .name = node_name(s),
         .members = k->members,
         .n_members = n_members,
         .secret = chassis_buf_view(&k->c->cluster_secret),
@@ -122,20 +127,25 @@ static int open_node(struct runtime_cluster *k, struct chassis_error *err)
     return chassis_consensus_open(&options, &k->node, err);
 }
 
+/* The place on disk and the secret. */
+static int open_place(struct runtime_cluster *k, struct chassis_error *err)
+{
+    struct chassis_disk *disk = chassis_disk_posix();
+    const char *data = k->c->settings.data_directory;
+    snprintf(k->directory, sizeof k->directory, "%s/consensus", data);
+    int rc = disk->ops->mkdir(disk, data);
+    return rc == 0 ? open_secret(k, err) : chassis_error_code(err, rc, "make directory '%s'", data);
+}
+
 int stage_cluster(struct chassis *c, struct chassis_error *err)
 {
     if (c->machine == NULL) {
         return 0;
     }
-    struct chassis_disk *disk = chassis_disk_posix();
     struct runtime_cluster *k = chassis_base_zalloc(sizeof *k);
     k->c = c;
     c->cluster = k;
-    int rc = disk->ops->mkdir(disk, c->settings.data_directory);
-    if (rc != 0) {
-        chassis_error_code(err, rc, "make directory '%s'", c->settings.data_directory);
-    }
-    rc = rc == 0 ? open_secret(k, err) : rc;
+    int rc = open_place(k, err);
     rc = rc == 0 ? start_threads(k, err) : rc;
     rc = rc == 0 ? open_node(k, err) : rc;
     if (rc != 0) {
@@ -212,9 +222,31 @@ static void on_node_ready(int status, const char *text, void *data)
     }
 }
 
+/* A node that stands alone and is in no list is where its listener turned out to be. */
+static void set_own_address(struct chassis *c)
+{
+    const struct chassis_settings *s = &c->settings;
+    char address[sizeof c->rpc_address];
+    bool far = strncmp(s->bind_address, "127.", 4) != 0 && strcmp(s->bind_address, "::1") != 0 &&
+               strcmp(s->bind_address, "localhost") != 0 &&
+               strcmp(s->bind_address, "0.0.0.0") != 0 && strcmp(s->bind_address, "::") != 0;
+    if (s->raft_members.n != 0) {
+        return;
+    }
+    if (far && strcmp(s->raft_host, "localhost") == 0) {
+        snprintf(address, sizeof address, "%s", c->rpc_address);
+    } else {
+        bool bare_v6 = strchr(s->raft_host, ':') != NULL && s->raft_host[0] != '[';
+        snprintf(address, sizeof address, bare_v6 ? "[%s]:%u" : "%s:%u", s->raft_host,
+                 (unsigned)chassis_server_port(c->server, 0));
+    }
+    chassis_consensus_set_address(c->cluster->node, address);
+}
+
 int stage_cluster_start(struct chassis *c, struct chassis_error *err)
 {
     if (c->cluster != NULL) {
+        set_own_address(c);
         chassis_consensus_start(c->cluster->node, on_node_ready, c);
     }
     return 0;
@@ -313,4 +345,90 @@ int cluster_add_services(struct chassis *c, struct chassis_error *err)
     }
     return chassis_server_add(c->server, chassis_transport_grpc_service(c->cluster->transport),
                               err);
+}
+
+/* --- restoring --------------------------------------------------------------------------------- */
+
+/* 32 hexadecimal digits; drawn when there is no text. */
+static int read_origin(const char *text, uint8_t out[IDENTITY_ORIGIN_LEN],
+                       struct chassis_error *err)
+{
+    if (text == NULL) {
+        chassis_base_random_bytes(out, IDENTITY_ORIGIN_LEN);
+        out[0] |= 1; /* not zero */
+        return 0;
+    }
+    size_t n = 0, len = strlen(text);
+    for (; n < IDENTITY_ORIGIN_LEN && len == 2 * IDENTITY_ORIGIN_LEN; n++) {
+        unsigned byte;
+        if (strspn(text + 2 * n, "0123456789abcdef") < 2 ||
+            sscanf(text + 2 * n, "%2x", &byte) != 1) {
+            break;
+        }
+        out[n] = (uint8_t)byte;
+    }
+    return n == IDENTITY_ORIGIN_LEN
+               ? 0
+               : chassis_error_set(err, CHASSIS_CONFIG,
+                                   "--restore-id '%s' is not the 32 digits that the first node "
+                                   "printed",
+                                   text);
+}
+
+static void print_hex(const char *before, const uint8_t *bytes, const char *after)
+{
+    printf("%s", before);
+    for (unsigned i = 0; i < 16; i++) {
+        printf("%02x", bytes[i]);
+    }
+    printf("%s", after);
+}
+
+static int restore(struct runtime_cluster *k, const char *file, const char *origin,
+                   struct chassis_error *err)
+{
+    struct chassis_consensus_restored restored;
+    struct chassis_consensus_restore o = {
+        .file = file,
+        .name = node_name(&k->c->settings),
+        .members = k->members,
+        .directory = k->directory,
+        .disk = chassis_disk_posix(),
+        .machine = k->c->machine,
+    };
+    int rc = read_origin(origin, o.origin, err);
+    rc = rc == 0 ? list_members(k, &o.n_members, err) : rc;
+    rc = rc == 0 ? open_place(k, err) : rc;
+    o.secret = chassis_buf_view(&k->c->cluster_secret);
+    rc = rc == 0 ? chassis_consensus_restore(&o, &restored, err) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    printf("restored: node '%s' in '%s' up to log index %llu\n", o.name, k->directory,
+           (unsigned long long)restored.index);
+    print_hex("cluster: ", restored.cluster_id, "\n");
+    if (o.n_members > 1 && origin == NULL) {
+        printf("on every other node, before its first start:\n");
+        print_hex("    --restore FILE --restore-id ", o.origin, "\n");
+    }
+    return 0;
+}
+
+int chassis_runtime_restore(struct chassis *c, const char *file, const char *id)
+{
+    struct chassis_error err = {0};
+    CHASSIS_ASSERT(c->machine != NULL);
+    int result = runtime_load(c);
+    if (result < 0) {
+        struct runtime_cluster *k = chassis_base_zalloc(sizeof *k);
+        k->c = c;
+        int rc = restore(k, file, id, &err);
+        if (rc != 0) {
+            fprintf(stderr, "%s: not restored: %s\n", c->name, chassis_error_text(&err));
+        }
+        result = rc == 0 ? 0 : rc == CHASSIS_CONFIG ? 2 : 1;
+        cluster_free(k);
+    }
+    runtime_free(c);
+    return result;
 }

@@ -101,6 +101,42 @@ static void complain(struct chassis *c, const struct chassis_buf *problems,
     fprintf(stderr, "(%s --help lists every key)\n", c->name);
 }
 
+struct place {
+    const char *key;
+    size_t len;
+    const char *origin;
+};
+
+static void find_place(const char *name, const char *value, const char *origin, const char *help,
+                       void *data)
+{
+    struct place *place = data;
+    if (strlen(name) == place->len && memcmp(name, place->key, place->len) == 0) {
+        place->origin = origin;
+    }
+}
+
+/* Relations between keys know no places: each line begins with the key that is to be changed, and
+ * gets the place where that was set. */
+static void add_places(const struct chassis_config *config, struct chassis_buf *problems)
+{
+    struct chassis_buf out = {0};
+    const char *line = problems->len != 0 ? (const char *)problems->data : "";
+    while (*line != '\0') {
+        size_t len = strcspn(line, "\n");
+        struct place place = {line, strcspn(line, ":"), NULL};
+        chassis_config_each(config, find_place, &place);
+        if (place.origin != NULL && strcmp(place.origin, "default") != 0) {
+            chassis_buf_printf(&out, "%s: ", place.origin);
+        }
+        chassis_buf_append(&out, line, len);
+        chassis_buf_append_byte(&out, '\n');
+        line += len + (line[len] == '\n');
+    }
+    chassis_buf_fini(problems);
+    *problems = out;
+}
+
 int runtime_load(struct chassis *c)
 {
     char **argv = chassis_base_alloc(((size_t)c->argc + 1) * sizeof *argv);
@@ -126,6 +162,9 @@ int runtime_load(struct chassis *c)
         if (rc == 0) {
             c->settings.name = c->settings.name != NULL ? c->settings.name : c->name;
             rc = chassis_settings_check(&c->settings, &problems);
+            if (rc != 0) {
+                add_places(c->config, &problems);
+            }
         }
         if (rc != 0) {
             complain(c, &problems, &err);

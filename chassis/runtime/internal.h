@@ -104,7 +104,7 @@ struct chassis {
     uint64_t booted_ns;
 
     /* readiness; owner: loop, but for what the mutex guards */
-    struct chassis_timer poll, watchdog;
+    struct chassis_timer poll, watchdog, overdue;
     uint64_t watchdog_ns; /* 0 = systemd does not watch */
     bool polling;
 
@@ -121,6 +121,12 @@ struct chassis {
 
 /* command_line.c: -1 = go on, else the exit code. */
 int runtime_load(struct chassis *c);
+
+/* run.c */
+void runtime_free(struct chassis *c);
+
+/* run.c */
+void runtime_free(struct chassis *c);
 
 /* boot.c */
 int runtime_boot(struct chassis *c, struct chassis_error *err);

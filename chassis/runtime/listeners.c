@@ -129,6 +129,7 @@ int stage_http(struct chassis *c, struct chassis_error *err)
         .address = address,
         .admin_address = admin[0] != '\0' ? admin : NULL,
         .tls = c->has_tls ? &c->tls : NULL,
+        .client_certificate_required = s->tls_client_required,
         .plaintext_beyond_loopback = s->plaintext,
         .server = c->server,
         .types = chassis_dynamic_types(c->types),

@@ -1,8 +1,14 @@
 /* chassis_run: from the command line to the last thread's end. */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "runtime/internal.h"
+
+enum {
+    LEAVE_MS = 1000,   /* for Finalize */
+    OVERDUE_MS = 5000, /* after the grace time: for handlers to end calls that were cancelled */
+};
 
 static void move_to(struct chassis *c, enum life_state to)
 {
@@ -18,6 +24,18 @@ void chassis_stop(struct chassis *c)
     c->stop_asked = true;
     pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->mutex);
+}
+
+void chassis_runtime_fail(struct chassis *c, const char *text)
+{
+    pthread_mutex_lock(&c->mutex);
+    bool first = !c->failed;
+    c->failed = true;
+    pthread_mutex_unlock(&c->mutex);
+    if (first) {
+        chassis_log_fatal(c->log, "this process ends", chassis_f_str("why", text));
+    }
+    chassis_stop(c);
 }
 
 /* Signals are the loop's: block them before any thread is made, so that all inherit it. */
@@ -49,9 +67,34 @@ static int run_drains(void *data)
     return 0;
 }
 
-/* In this order, so that no caller is sent to a process that is about to refuse it: leave the
- * registry, stop being ready, hand over leadership while the others still hear us, stop accepting,
- * let calls finish. */
+/* A handler that does not look whether its call was cancelled could keep the process for ever. */
+static void on_overdue(struct chassis_timer *timer)
+{
+    struct chassis *c = chassis_container_of(timer, struct chassis, overdue);
+    chassis_log_fatal(c->log, "calls do not end although they were cancelled: ending without them",
+                      chassis_f_u64("calls", chassis_server_calls_in_flight(c->server)));
+    _exit(1);
+}
+
+static int watch_overdue(void *data)
+{
+    struct chassis *c = data;
+    c->overdue.run = on_overdue;
+    chassis_post_after(chassis_loop(c), &c->overdue,
+                       (c->settings.drain_grace_ms + OVERDUE_MS) * CHASSIS_NS_PER_MS);
+    return 0;
+}
+
+static int unwatch_overdue(void *data)
+{
+    struct chassis *c = data;
+    chassis_cancel(chassis_loop(c), &c->overdue);
+    return 0;
+}
+
+/* In this order, so that no caller is sent to a process that is about to refuse it: stop being
+ * ready, leave the registry, hand over leadership while the others still hear us, refuse new calls,
+ * let those under way finish. Listeners close last. */
 static void drain(struct chassis *c)
 {
     uint64_t grace_ms = c->settings.drain_grace_ms;
@@ -59,15 +102,20 @@ static void drain(struct chassis *c)
     ready_refuse(c);
     if (c->registry != NULL) {
         chassis_registry_leave(c->registry);
+        if (!chassis_registry_wait_left(c->registry, LEAVE_MS)) {
+            chassis_log_warn(c->log, "Blueprint does not answer: leaving without its word");
+        }
     }
     cluster_hand_over(c);
-    chassis_http_quiesce(c->http, grace_ms);
     chassis_server_refuse(c->server);
+    chassis_loop_call(c->loop, watch_overdue, c);
+    chassis_http_quiesce(c->http, grace_ms);
     chassis_loop_call(c->loop, run_drains, c);
     chassis_server_drain(c->server, grace_ms);
+    chassis_loop_call(c->loop, unwatch_overdue, c);
 }
 
-static void chassis_free(struct chassis *c)
+void runtime_free(struct chassis *c)
 {
     for (size_t i = 0; i < c->n_metadata; i++) {
         free((void *)(uintptr_t)c->metadata[i].key);
@@ -119,6 +167,6 @@ int chassis_run(struct chassis *c)
         block_signals();
         result = serve(c);
     }
-    chassis_free(c);
+    runtime_free(c);
     return result;
 }

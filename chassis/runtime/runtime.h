@@ -35,9 +35,16 @@ void chassis_runtime_with_default(struct chassis *c, const char *key, const char
  * CHASSIS_SHUTTING_DOWN there, or they hold up the drain for the whole grace time. */
 void chassis_runtime_with_drain(struct chassis *c, void (*drain)(void *data), void *data);
 
+/* Instead of chassis_run, after the same chassis_with_… calls: make the data directory of a new
+ * cluster's node from a backup; see consensus/restore.h. `id`: what the first node printed, NULL on
+ * the first. Prints what was done or why not, frees `c`, returns the exit code. */
+int chassis_runtime_restore(struct chassis *c, const char *file, const char *id);
+
 /* From the first runner on, any thread. */
 const struct chassis_settings *chassis_runtime_settings(struct chassis *c);
 struct chassis_server *chassis_runtime_server(struct chassis *c);
+/* Any thread: the process cannot go on. It drains and ends with 1. */
+void chassis_runtime_fail(struct chassis *c, const char *text);
 /* The cluster's secret; empty without consensus. */
 struct chassis_view chassis_runtime_cluster_secret(struct chassis *c);
 /* Ready as /readyz says. */

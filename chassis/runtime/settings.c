@@ -130,8 +130,8 @@ int chassis_settings_check(const struct chassis_settings *s, struct chassis_buf 
     check_members(s, problems);
     check_log_modules(s, problems);
     if ((s->tls_certificate == NULL) != (s->tls_key == NULL)) {
-        chassis_buf_append_str(problems,
-                               "service.network.tls: certificate and key belong together\n");
+        chassis_buf_append_str(
+            problems, "service.network.tls.certificate: certificate and key belong together\n");
     }
     if (s->tls_client_required && s->tls_ca == NULL) {
         chassis_buf_append_str(problems, "service.network.tls.client_required: needs a ca\n");

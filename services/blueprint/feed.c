@@ -124,7 +124,7 @@ static void end_watcher(struct bp_feed *feed, struct bp_watcher *w, const struct
     w->ops->ended(w, err);
 }
 
-void bp_feed_end(struct bp_feed *feed, const struct chassis_error *err)
+static void end_all(struct bp_feed *feed, const struct chassis_error *err)
 {
     while (!chassis_list_empty(&feed->lagging)) {
         end_watcher(feed, chassis_list_entry(feed->lagging.next, struct bp_watcher, link), err);
@@ -367,7 +367,7 @@ static void run(struct chassis_task *task)
     }
     if (r != 0) {
         chassis_log_error(feed->log, "watchers ended", chassis_f_err(&err));
-        bp_feed_end(feed, &err);
+        end_all(feed, &err);
     } else if (more) {
         bp_feed_notify(feed);
     }
@@ -418,6 +418,13 @@ void bp_feed_init(struct bp_feed *feed, const struct bp_feed_ops *ops,
     feed->timer.run = tick;
     chassis_list_init(&feed->groups);
     chassis_list_init(&feed->lagging);
+}
+
+void bp_feed_close(struct bp_feed *feed, const struct chassis_error *err)
+{
+    feed->closed = true;
+    chassis_cancel(feed->executor, &feed->timer);
+    end_all(feed, err);
 }
 
 void bp_feed_fini(struct bp_feed *feed)

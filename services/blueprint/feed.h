@@ -119,8 +119,8 @@ int bp_feed_add(struct bp_feed *feed, struct bp_watcher *watcher, struct chassis
 void bp_feed_remove(struct bp_feed *feed, struct bp_watcher *watcher);
 /* A refused watcher can take more. */
 void bp_feed_writable(struct bp_feed *feed, struct bp_watcher *watcher);
-/* End every watcher (the service stops). */
-void bp_feed_end(struct bp_feed *feed, const struct chassis_error *err);
+/* End every watcher and take no more (the service stops). */
+void bp_feed_close(struct bp_feed *feed, const struct chassis_error *err);
 void bp_feed_batch_add(struct bp_feed_batch *batch, const void *event, uint64_t revision,
                        size_t bytes);
 

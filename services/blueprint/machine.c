@@ -87,6 +87,13 @@ void bp_blueprint_start(struct blueprint *b, const struct bp_kv_options *kv,
     bp_sd_leadership(&b->sd, b->leader);
 }
 
+void bp_blueprint_drain(void *blueprint)
+{
+    struct blueprint *b = blueprint;
+    bp_kv_drain(&b->kv);
+    bp_sd_drain(&b->sd);
+}
+
 void bp_blueprint_stop(struct blueprint *b)
 {
     __atomic_store_n(&b->started, false, __ATOMIC_RELEASE);

@@ -20,6 +20,8 @@ struct blueprint {
 /* On the loop role. */
 void bp_blueprint_start(struct blueprint *blueprint, const struct bp_kv_options *kv,
                         const struct bp_sd_options *sd);
+/* Draining begins: end the long-lived streams of a struct blueprint. */
+void bp_blueprint_drain(void *blueprint);
 void bp_blueprint_stop(struct blueprint *blueprint);
 
 extern const struct chassis_state_machine_ops bp_machine_ops;

@@ -4,6 +4,7 @@
 #include "cluster/rpc.h"
 #include "core/control_plane/networking/v1/networking.pb-c.h"
 #include "core/registry/key_value/v1/key_value.pb-c.h"
+#include "damage.h"
 #include "key_value/rpc.h"
 #include "machine.h"
 #include "offline.h"
@@ -45,6 +46,7 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
 {
     const struct chassis_settings *own = chassis_runtime_settings(c);
     char path[512];
+    bp_damage_watch(c);
     snprintf(path, sizeof path, "%s/node.key", own->data_directory);
     int r = chassis_auth_key_open(path, &key, err);
     if (r != 0) {
@@ -77,7 +79,7 @@ static void stop(struct chassis *c, void *data)
 int main(int argc, char **argv)
 {
     int code;
-    if (bp_offline(argc, argv, &code)) {
+    if (bp_offline(&argc, argv, &code)) {
         return code;
     }
     struct chassis *c = chassis_new("blueprint", argc, argv);
@@ -94,7 +96,8 @@ int main(int argc, char **argv)
     chassis_with_rpc_handler(c, bp_sd_service(&blueprint.sd));
     chassis_with_rpc_handler(c, bp_cluster_service(&cluster));
     chassis_with_rpc_handler(c, bp_raft_service(&cluster));
-    code = chassis_run(c);
+    chassis_runtime_with_drain(c, bp_blueprint_drain, &blueprint);
+    code = bp_run(c);
     chassis_auth_key_close(key);
     return code;
 }

@@ -6,10 +6,11 @@
 
 #include "base/assert.h"
 #include "consensus/checkpoint.h"
+#include "consensus/restore.h"
 #include "journal/journal.h"
 #include "journal/slots.h"
 #include "os/disk.h"
-#include "runtime/settings.h"
+#include "runtime/runtime.h"
 #include "verify.h"
 
 struct job {
@@ -102,7 +103,7 @@ static void verify_store(struct job *job, bool repair)
     fclose(f);
     const char *tables[BP_TABLES + 1];
     memcpy(tables, bp_tables, sizeof bp_tables);
-    tables[BP_TABLES] = "chassis";
+    tables[BP_TABLES] = CHASSIS_CONSENSUS_TABLE;
     struct chassis_repository_options options = {
         .path = path, .tables = tables, .n_tables = BP_TABLES + 1};
     struct chassis_store *store;
@@ -160,8 +161,34 @@ static bool take(int *argc, char **argv, const char *word)
     return false;
 }
 
-bool bp_offline(int argc, char **argv, int *ret_code)
+/* The word behind `word`, or NULL; both are taken out. "" if nothing stands behind it. */
+static const char *take_value(int *argc, char **argv, const char *word)
 {
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], word) == 0) {
+            const char *value = i + 1 < *argc ? argv[i + 1] : "";
+            int n = i + 1 < *argc ? 2 : 1;
+            memmove(&argv[i], &argv[i + n], (size_t)(*argc - i - n + 1) * sizeof *argv);
+            *argc -= n;
+            return value;
+        }
+    }
+    return NULL;
+}
+
+static const char *restore_file, *restore_id;
+
+int bp_run(struct chassis *c)
+{
+    return restore_file != NULL ? chassis_runtime_restore(c, restore_file, restore_id)
+                                : chassis_run(c);
+}
+
+bool bp_offline(int *all, char **argv, int *ret_code)
+{
+    restore_file = take_value(all, argv, "--restore");
+    restore_id = take_value(all, argv, "--restore-id");
+    int argc = *all;
     char **words = chassis_base_zalloc(((size_t)argc + 1) * sizeof *words);
     memcpy(words, argv, (size_t)argc * sizeof *words);
     bool asked = take(&argc, words, "--verify"), repair = take(&argc, words, "--repair");

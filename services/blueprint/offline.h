@@ -1,4 +1,4 @@
-/* What Blueprint does without serving: `--verify [--repair]`.
+/* What Blueprint does without serving: `--verify [--repair]`, `--restore FILE [--restore-id ID]`.
  *
  * Threads: main only, before anything is started. Blocking.
  */
@@ -7,8 +7,12 @@
 
 #include <stdbool.h>
 
-/* True if the command line asked for it; then *ret_code is the exit code: 0 sound, 1 damaged or
- * failed, 2 usage. The node must not be running. */
-bool bp_offline(int argc, char **argv, int *ret_code);
+struct chassis;
+
+/* True if the command line asked for --verify; then *ret_code is the exit code: 0 sound, 1 damaged
+ * or failed, 2 usage. The node must not be running. Words of --restore are taken out for bp_run. */
+bool bp_offline(int *argc, char **argv, int *ret_code);
+/* What is left, after the chassis was told everything: --restore, or chassis_run. Exit code. */
+int bp_run(struct chassis *c);
 
 #endif

@@ -1,5 +1,7 @@
 #include "store.h"
 
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -29,6 +31,23 @@ const struct bp_layout bp_layout_text = {"text record", BP_RECORD_TEXT, sizeof(s
 
 enum { CRC_LEN = 4 };
 
+static void (*on_damage)(void *data, const char *text);
+static void *on_damage_data;
+
+void bp_store_on_damage(void (*damaged)(void *data, const char *text), void *data)
+{
+    on_damage = damaged;
+    on_damage_data = data;
+}
+
+int bp_store_damaged(const struct chassis_error *err)
+{
+    if (on_damage != NULL) {
+        on_damage(on_damage_data, chassis_error_text(err));
+    }
+    return CHASSIS_CORRUPT;
+}
+
 static uint32_t seal_of(enum bp_table table, struct chassis_view key, const void *data, size_t len)
 {
     uint8_t prefix[2] = {(uint8_t)table, (uint8_t)key.len};
@@ -52,21 +71,26 @@ int bp_store_unseal(enum bp_table table, struct chassis_view key, struct chassis
                     const struct bp_layout *layout, struct chassis_arena *arena, void *ret_record,
                     struct chassis_error *err)
 {
+    struct chassis_error local = {0};
+    err = err != NULL ? err : &local;
     if (value.len < CRC_LEN || chassis_get_le32(value.data + value.len - CRC_LEN) !=
                                    seal_of(table, key, value.data, value.len - CRC_LEN)) {
         char text[129];
         key_text(key, text);
-        return chassis_error_set(err, CHASSIS_CORRUPT,
-                                 "record %s of table '%s' is damaged (wrong checksum): the store "
-                                 "must be rebuilt from checkpoint and journal",
-                                 text, bp_tables[table]);
+        chassis_error_set(err, CHASSIS_CORRUPT,
+                          "record %s of table '%s' is damaged (wrong checksum): the store must be "
+                          "rebuilt from checkpoint and journal",
+                          text, bp_tables[table]);
+        return bp_store_damaged(err);
     }
     int r = bp_codec_decode(layout, chassis_view(value.data, value.len - CRC_LEN), arena,
                             ret_record, err);
-    return r == CHASSIS_MALFORMED ? chassis_error_set(err, CHASSIS_CORRUPT,
-                                                      "record of table '%s' does not decode as %s",
-                                                      bp_tables[table], layout->name)
-                                  : r;
+    if (r != CHASSIS_MALFORMED) {
+        return r;
+    }
+    chassis_error_set(err, CHASSIS_CORRUPT, "record of table '%s' does not decode as %s",
+                      bp_tables[table], layout->name);
+    return bp_store_damaged(err);
 }
 
 int bp_store_get(struct chassis_txn *txn, enum bp_table table, struct chassis_view key,
@@ -79,7 +103,10 @@ int bp_store_get(struct chassis_txn *txn, enum bp_table table, struct chassis_vi
         return chassis_error_code(err, r, "%s", layout->name);
     }
     if (r != 0) {
-        return chassis_error_code(err, r, "read table '%s'", bp_tables[table]);
+        struct chassis_error local = {0};
+        err = err != NULL ? err : &local;
+        chassis_error_code(err, r, "read table '%s'", bp_tables[table]);
+        return r == CHASSIS_CORRUPT ? bp_store_damaged(err) : r;
     }
     return bp_store_unseal(table, key, value, layout, arena, ret_record, err);
 }
@@ -180,6 +207,19 @@ int bp_change_refuse(struct bp_change *change, int code, const char *format, ...
     return code;
 }
 
+void bp_change_damaged(const char *format, ...)
+{
+    struct chassis_error err = {0};
+    char text[CHASSIS_ERROR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    chassis_error_set(&err, CHASSIS_CORRUPT, "%s", text);
+    bp_store_damaged(&err);
+    CHASSIS_PANIC("cannot apply: %s", text);
+}
+
 bool bp_change_get(struct bp_change *change, enum bp_table table, struct chassis_view key,
                    const struct bp_layout *layout, bool copy, void *ret_record)
 {
@@ -194,6 +234,10 @@ bool bp_change_get(struct bp_change *change, enum bp_table table, struct chassis
             value = chassis_arena_copy(&change->arena, value);
         }
         r = bp_store_unseal(table, key, value, layout, &change->arena, ret_record, &err);
+    }
+    if (r == CHASSIS_CORRUPT) {
+        bp_change_damaged("read table '%s': %s", bp_tables[table],
+                          err.code != 0 ? err.text : chassis_status_text(r));
     }
     if (r != 0) {
         CHASSIS_PANIC("cannot apply: read table '%s': %s", bp_tables[table],
@@ -215,6 +259,9 @@ static struct chassis_view seal(struct bp_change *change, enum bp_table table,
 
 static void must(int r, const char *what, enum bp_table table)
 {
+    if (r == CHASSIS_CORRUPT) {
+        bp_change_damaged("%s table '%s': %s", what, bp_tables[table], chassis_status_text(r));
+    }
     if (r != 0) {
         CHASSIS_PANIC("cannot apply: %s table '%s': %s", what, bp_tables[table],
                       chassis_status_text(r));

@@ -67,6 +67,12 @@ struct bp_text {
 };
 extern const struct bp_layout bp_layout_counter, bp_layout_text;
 
+/* What happens when damage is met, by a read or in a change, before the error is returned or the
+ * process ends; NULL: nothing. Any role; set before the store is used. */
+void bp_store_on_damage(void (*damaged)(void *data, const char *text), void *data);
+/* What is stored contradicts itself, as `err` says. CHASSIS_CORRUPT. */
+int bp_store_damaged(const struct chassis_error *err);
+
 /* CHASSIS_NOT_FOUND, CHASSIS_CORRUPT naming table and key, CHASSIS_BAD_VERSION. Views of *ret point
  * into the store; lists into the arena. */
 int bp_store_get(struct chassis_txn *txn, enum bp_table table, struct chassis_view key,
@@ -125,6 +131,9 @@ struct bp_position bp_change_next(struct bp_change *change);
 /* Refuse: the text becomes the result, the code the status. Nothing may have been changed. */
 int bp_change_refuse(struct bp_change *change, int code, const char *format, ...)
     CHASSIS_PRINTF(3, 4);
+
+/* What is stored contradicts itself: as damage of a record. Does not return. */
+_Noreturn void bp_change_damaged(const char *format, ...) CHASSIS_PRINTF(1, 2);
 
 /* Inside a change; failures and damage abort. get: false if there is no such record. The text
  * fields of a record read here are copied when `copy`, else valid until the next put. */

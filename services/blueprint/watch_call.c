@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "rpc/transport.h"
 
 struct watch_call {
     struct bp_watcher watcher;
@@ -70,6 +71,9 @@ static void ended(struct bp_watcher *watcher, const struct chassis_error *err)
     struct watch_call *w = chassis_container_of(watcher, struct watch_call, watcher);
     struct chassis_call *call = w->call;
     w->call = NULL;
+    if (err->code == CHASSIS_SHUTTING_DOWN) { /* the client goes on at another node at once */
+        chassis_call_set_trailer(call, CHASSIS_NOT_RUN_TRAILER, chassis_view_str("1"));
+    }
     chassis_call_fail_error(call, err);
     release(w);
 }

@@ -104,10 +104,11 @@ class Server:
                 self.process.wait()
         return self.process.returncode
 
-    def tail(self, lines=25):
+    def tail(self, lines=15, width=400):
+        """The last lines of the log, long ones cut."""
         try:
             with open(self.log, encoding="utf-8", errors="replace") as f:
-                return "".join(f.readlines()[-lines:])
+                return "\n".join(line.rstrip()[:width] for line in f.readlines()[-lines:])
         except (OSError, TypeError):
             return ""
 
@@ -195,7 +196,7 @@ class Service:
     def alive(self):
         return self.server is not None and self.server.alive()
 
-    def tail(self, lines=25):
+    def tail(self, lines=15):
         return self.server.tail(lines) if self.server else ""
 
     def remove(self):
@@ -286,7 +287,7 @@ class Cluster:
         indexes = {self.applied(node) for node in self.living()}
         return indexes.pop() if len(indexes) == 1 else None
 
-    def tails(self, lines=25):
+    def tails(self, lines=15):
         return "\n".join(f"--- {n.name} ({'alive' if n.alive() else 'ended'})\n{n.tail(lines)}"
                          for n in self.nodes)
 

@@ -86,6 +86,24 @@ int dctl_cluster_status(struct dctl *d, int argc, char **argv)
     return DCTL_OK;
 }
 
+/* Only the leader hands over, and every node knows who that is. */
+static int go_to_leader(struct dctl *d, struct chassis_error *err)
+{
+    Draft__Cluster__V1__StatusRequest req = DRAFT__CLUSTER__V1__STATUS_REQUEST__INIT;
+    Draft__Cluster__V1__StatusResponse *res;
+    struct chassis_call_options options = dctl_call_options(d, 0);
+    if (dctl_client(d, err) == NULL) {
+        return err->code;
+    }
+    int rc = cluster_status_sync(d->client, &req, &options, &d->arena, &res, err);
+    for (size_t i = 0; rc == 0 && i < res->n_nodes; i++) {
+        if (res->nodes[i]->role == DRAFT__CLUSTER__V1__ROLE__ROLE_LEADER) {
+            return dctl_client_at(d, res->nodes[i]->address, err);
+        }
+    }
+    return rc;
+}
+
 int dctl_cluster_transfer(struct dctl *d, int argc, char **argv)
 {
     struct chassis_error err = {0};
@@ -95,7 +113,7 @@ int dctl_cluster_transfer(struct dctl *d, int argc, char **argv)
     if (argc != 0) {
         req.name = argv[0];
     }
-    if (dctl_client(d, &err) == NULL ||
+    if (go_to_leader(d, &err) != 0 ||
         cluster_transfer_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
         return dctl_fail(d, &err);
     }

@@ -95,12 +95,10 @@ struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err)
     return d->client;
 }
 
-int dctl_client_switch(struct dctl *d, const char *service, struct chassis_error *err)
+int dctl_client_at(struct dctl *d, const char *target, struct chassis_error *err)
 {
     struct dctl_context context;
-    const char *target;
-    int rc = dctl_resolve(d, service, &target, err);
-    rc = rc != 0 ? rc : dctl_context_find(d, &context, err);
+    int rc = dctl_context_find(d, &context, err);
     if (rc != 0) {
         return rc;
     }
@@ -111,6 +109,13 @@ int dctl_client_switch(struct dctl *d, const char *service, struct chassis_error
     chassis_client_free(d->client);
     d->client = client;
     return 0;
+}
+
+int dctl_client_switch(struct dctl *d, const char *service, struct chassis_error *err)
+{
+    const char *target;
+    int rc = dctl_resolve(d, service, &target, err);
+    return rc != 0 ? rc : dctl_client_at(d, target, err);
 }
 
 struct chassis_call_options dctl_call_options(const struct dctl *d, uint64_t otherwise_ms)

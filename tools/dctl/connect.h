@@ -12,6 +12,8 @@
 
 /* The client for this run, made on first use; NULL after an error was written to `err`. */
 struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err);
+/* From here on talk to `target` ("host:port,…"). */
+int dctl_client_at(struct dctl *d, const char *target, struct chassis_error *err);
 /* From here on talk to the processes registered as `service` (services.c finds them). */
 int dctl_client_switch(struct dctl *d, const char *service, struct chassis_error *err);
 /* The addresses ("host:port,…") of the running processes of a service; CHASSIS_NOT_FOUND. */

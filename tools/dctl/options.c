@@ -125,10 +125,10 @@ static int take(struct dctl *d, const struct dctl_option *o, const char *value)
 /* argv[*at] is an option: take it with its value, moving *at to the last word used. */
 static int parse_option(struct dctl *d, int argc, char **argv, int *at)
 {
-    const char *word = argv[*at], *name = word + 1, *value = NULL;
+    const char *word = argv[*at], *value = NULL;
     const struct dctl_option *o;
     if (word[1] == '-') {
-        name = word + 2;
+        const char *name = word + 2;
         const char *equals = strchr(name, '=');
         size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
         o = find_option(d->command, name, len, 0);

@@ -67,11 +67,24 @@ const char *chassis_call_trace_id(const struct chassis_call *call);
 /* The full traceparent header for a call made on behalf of this one. */
 const char *chassis_call_traceparent(const struct chassis_call *call);
 
-/* The client cancelled, is gone, or the deadline passed. The handler still has to end the call. */
+/* The client cancelled, is gone, or the deadline passed. The handler still has to end the call, with
+ * one exception: a stream from the client that waits for its next message and has no on_cancel is
+ * ended for it. (So a handler that keeps the call to send from elsewhere sets on_cancel.) */
 bool chassis_call_cancelled(const struct chassis_call *call);
 /* `cb` once when that happens (at once if it has); not called any more after the call ended. */
 void chassis_call_on_cancel(struct chassis_call *call, void (*cb)(struct chassis_call *, void *),
                             void *data);
+
+/* `cb` once when the call has ended, whoever ended it (the server itself, after a malformed message):
+ * on the role that ended it, which must not be kept waiting. The call's memory is still there. */
+void chassis_call_on_end(struct chassis_call *call, void (*cb)(struct chassis_call *, void *),
+                         void *data);
+/* Keep the memory of the call and its arena, for who may come after its end. */
+void chassis_call_ref(struct chassis_call *call);
+void chassis_call_unref(struct chassis_call *call);
+/* As chassis_call_fail_error, but nothing happens if the call has ended meanwhile: for ending a
+ * stream beside its handler. Needs a reference or a lock that on_end takes. */
+void chassis_call_abort(struct chassis_call *call, const struct chassis_error *err);
 
 /* Response headers (before the first message) and trailers. Keys lower case; "-bin" takes bytes. */
 void chassis_call_set_header(struct chassis_call *call, const char *key, struct chassis_view value);

@@ -7,7 +7,7 @@
  * brings nodes that were away up to date.
  *
  * Invariants: `done` of a proposal or read is called exactly once; after CHASSIS_OK the command is
- * durable on a majority and applied on this node's leader; the state machine has no clock of its
+ * durable on a majority and applied on the node it was proposed at; the state machine has no clock of its
  * own: time comes with the entry.
  * Threads: propose, read and status from any; `apply` and `committed` on the apply role;
  * `leadership` on the loop role; `done` on the executor named in the request.
@@ -66,6 +66,9 @@ struct chassis_proposal {
                                            until done; ≤ 64 bytes */
     uint64_t timeout_ns;               /* 0 = 10 s; then CHASSIS_OUTCOME_UNKNOWN or NO_QUORUM */
     struct chassis_executor *executor; /* where done runs; NULL = the apply (or loop) role */
+    /* `done` may run before a read transaction begun on this node sees what was changed (5 ms at
+     * most; a linearizable read waits for it). The result is final either way. */
+    bool early;
     void (*done)(struct chassis_proposal *proposal);
     /* results */
     int status;                /* of the state machine, or of the way there */

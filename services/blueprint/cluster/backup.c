@@ -115,9 +115,10 @@ static void checkpointed(int status, uint64_t index, void *data)
     char path[512];
     struct chassis_consensus *node = chassis_consensus(b->cluster->chassis);
     if (status != 0 && status != CHASSIS_ALREADY_EXISTS) {
-        end(b, status == CHASSIS_BUSY ? CHASSIS_UNAVAILABLE : status,
-            status == CHASSIS_BUSY ? "a checkpoint is being written: try again in a moment"
-                                   : "no checkpoint could be written: see the log of the node");
+        end(b, status,
+            status == CHASSIS_SHUTTING_DOWN
+                ? "the node is shutting down: ask another"
+                : "no checkpoint could be written: see the log of the node");
         return;
     }
     chassis_consensus_checkpoint_path(node, path);
@@ -127,7 +128,7 @@ static void checkpointed(int status, uint64_t index, void *data)
     b->fd = path[0] != '\0' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     struct stat st;
     if (b->fd < 0 || fstat(b->fd, &st) != 0) {
-        end(b, CHASSIS_UNAVAILABLE, "there is no checkpoint yet: write something first");
+        end(b, CHASSIS_UNAVAILABLE, "the checkpoint cannot be opened: see the log of the node");
         return;
     }
     b->size = (uint64_t)st.st_size;

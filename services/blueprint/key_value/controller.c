@@ -419,13 +419,18 @@ void bp_kv_start(struct bp_kv *kv, const struct bp_kv_options *options)
     bp_feed_init(&kv->feed, &bp_kv_feed_ops, &source, options->loop, kv->log);
 }
 
+void bp_kv_drain(struct bp_kv *kv)
+{
+    struct chassis_error err = {0};
+    chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "the node is shutting down: watch at another");
+    bp_feed_close(&kv->feed, &err);
+}
+
 void bp_kv_stop(struct bp_kv *kv)
 {
     kv->stopping = true;
     chassis_cancel(kv->options.loop, &kv->timer);
-    struct chassis_error err = {0};
-    chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "the node is shutting down: watch at another");
-    bp_feed_end(&kv->feed, &err);
+    bp_kv_drain(kv);
     bp_feed_fini(&kv->feed);
 }
 

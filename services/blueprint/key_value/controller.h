@@ -40,6 +40,8 @@ struct bp_kv {
 
 void bp_kv_start(struct bp_kv *kv, const struct bp_kv_options *options);
 /* Ends the watchers. */
+/* End the watches: clients go on at another node. */
+void bp_kv_drain(struct bp_kv *kv);
 void bp_kv_stop(struct bp_kv *kv);
 /* From the state machine: loop role; any role. */
 void bp_kv_leadership(struct bp_kv *kv, bool leader);

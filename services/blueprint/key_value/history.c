@@ -166,7 +166,7 @@ static int next_position(struct bp_change *change, struct bp_position from, uint
     struct chassis_view k, v;
     int r = chassis_cursor_open(change->txn, BP_TABLE_REVS, &cursor);
     if (r != 0) {
-        CHASSIS_PANIC("cannot apply: open a cursor: %s", chassis_status_text(r));
+        bp_change_damaged("open a cursor: %s", chassis_status_text(r));
     }
     r = chassis_cursor_seek(cursor, bp_key_view(&key), &k, &v);
     if (r == 0) {
@@ -175,7 +175,7 @@ static int next_position(struct bp_change *change, struct bp_position from, uint
             r = CHASSIS_NOT_FOUND;
         }
     } else if (r != CHASSIS_NOT_FOUND) {
-        CHASSIS_PANIC("cannot apply: walk the revisions: %s", chassis_status_text(r));
+        bp_change_damaged("walk the revisions: %s", chassis_status_text(r));
     }
     chassis_cursor_close(cursor);
     return r;
@@ -196,7 +196,7 @@ int bp_kv_compact_to(struct bp_change *change, uint64_t revision)
     while (next_position(change, at, revision, &at) == 0) {
         struct bp_kv_version v;
         if (!load(change, at, &v)) {
-            CHASSIS_PANIC("revision %llu vanished", (unsigned long long)at.revision);
+            bp_change_damaged("revision %llu vanished", (unsigned long long)at.revision);
         }
         compact_version(change, at, &v);
         at.sub++;

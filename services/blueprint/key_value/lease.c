@@ -29,7 +29,7 @@ static size_t attached(struct bp_change *change, uint64_t number, struct chassis
     struct chassis_view k, v;
     int r = chassis_cursor_open(change->txn, BP_TABLE_LEASES, &cursor);
     if (r != 0) {
-        CHASSIS_PANIC("cannot apply: open a cursor: %s", chassis_status_text(r));
+        bp_change_damaged("open a cursor: %s", chassis_status_text(r));
     }
     size_t n = 0;
     r = chassis_cursor_seek(cursor, bp_key_view(&prefix), &k, &v);
@@ -42,7 +42,7 @@ static size_t attached(struct bp_change *change, uint64_t number, struct chassis
         r = chassis_cursor_next(cursor, &k, &v);
     }
     if (r != 0 && r != CHASSIS_NOT_FOUND) {
-        CHASSIS_PANIC("cannot apply: walk a lease: %s", chassis_status_text(r));
+        bp_change_damaged("walk a lease: %s", chassis_status_text(r));
     }
     chassis_cursor_close(cursor);
     return n;

@@ -146,8 +146,8 @@ static void run_get(struct bp_change *change, const struct bp_kv_op *op,
     bp_key_position(&key, slot.index.at);
     struct bp_kv_version v;
     if (!bp_change_get(change, BP_TABLE_REVS, bp_key_view(&key), &bp_kv_layout_version, true, &v)) {
-        CHASSIS_PANIC("record '%.*s' has no version %llu", KEY_ARG(op),
-                      (unsigned long long)slot.index.at.revision);
+        bp_change_damaged("record '%.*s' has no version %llu", KEY_ARG(op),
+                          (unsigned long long)slot.index.at.revision);
     }
     *ret_result = (struct bp_kv_result){
         .found = true,

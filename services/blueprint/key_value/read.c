@@ -71,10 +71,13 @@ static int check_revision(struct chassis_txn *txn, uint64_t at_revision, struct 
 
 static int lost_version(struct chassis_view key, uint64_t revision, struct chassis_error *err)
 {
-    return chassis_error_set(err, CHASSIS_CORRUPT,
-                             "the version of record '%.*s' at revision %llu is missing: the store "
-                             "must be rebuilt from checkpoint and journal",
-                             CHASSIS_VIEW_ARG(key), (unsigned long long)revision);
+    struct chassis_error local = {0};
+    err = err != NULL ? err : &local;
+    chassis_error_set(err, CHASSIS_CORRUPT,
+                      "the version of record '%.*s' at revision %llu is missing: the store must be "
+                      "rebuilt from checkpoint and journal",
+                      CHASSIS_VIEW_ARG(key), (unsigned long long)revision);
+    return bp_store_damaged(err);
 }
 
 /* From the newest version back to the one of `at_revision`. A version that is missing was compacted

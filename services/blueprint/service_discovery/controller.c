@@ -371,6 +371,8 @@ void bp_sd_start(struct bp_sd *sd, const struct bp_sd_options *options)
     };
     bp_expiry_init(&sd->expiry, &limits);
     chassis_arena_init(&sd->outbox_arena, NULL, 0, 0);
+    pthread_mutex_init(&sd->sessions_lock, NULL);
+    chassis_list_init(&sd->sessions);
     sd->scan_timer.run = scan;
     sd->beat_timer.run = send_beats;
     sd->key_timer.run = publish_key;
@@ -384,18 +386,31 @@ void bp_sd_start(struct bp_sd *sd, const struct bp_sd_options *options)
     arm_key(sd, 0);
 }
 
+void bp_sd_drain(struct bp_sd *sd)
+{
+    struct chassis_error err = {0};
+    sd->draining = true;
+    chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "the node is shutting down: watch at another");
+    bp_feed_close(&sd->feed, &err);
+    pthread_mutex_lock(&sd->sessions_lock);
+    void (*end_sessions)(struct bp_sd *) = sd->end_sessions;
+    pthread_mutex_unlock(&sd->sessions_lock);
+    if (end_sessions != NULL) {
+        end_sessions(sd);
+    }
+}
+
 void bp_sd_stop(struct bp_sd *sd)
 {
     sd->stopping = true;
     chassis_cancel(sd->options.loop, &sd->scan_timer);
     chassis_cancel(sd->options.loop, &sd->beat_timer);
     chassis_cancel(sd->options.loop, &sd->key_timer);
-    struct chassis_error err = {0};
-    chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "the node is shutting down: watch at another");
-    bp_feed_end(&sd->feed, &err);
+    bp_sd_drain(sd);
     bp_feed_fini(&sd->feed);
     bp_expiry_fini(&sd->expiry);
     chassis_arena_fini(&sd->outbox_arena);
+    pthread_mutex_destroy(&sd->sessions_lock);
     free(sd->outbox);
     sd->outbox = NULL;
     sd->n_outbox = sd->cap_outbox = 0;

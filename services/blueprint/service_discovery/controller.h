@@ -17,6 +17,8 @@
 #include "auth/auth.h"
 #include "expiry.h"
 #include "os/os.h"
+#include <pthread.h>
+
 #include "watch.h"
 
 struct bp_sd_options {
@@ -40,7 +42,10 @@ struct bp_sd {
     struct bp_expiry expiry;
     char key_id[BP_SD_KEY_ID_MAX + 1];
     uint8_t public_key[CHASSIS_AUTH_PUBLIC_KEY_LEN];
-    bool leader, stopping;
+    bool leader, draining, stopping;
+    pthread_mutex_t sessions_lock; /* of the list of Synchronize streams */
+    struct chassis_list sessions;
+    void (*end_sessions)(struct bp_sd *sd); /* the view's; NULL before the first stream */
     struct chassis_timer scan_timer, beat_timer, key_timer;
     unsigned removals; /* proposals under way */
     /* heartbeats on their way to the leader */
@@ -54,6 +59,8 @@ struct bp_sd {
 };
 
 void bp_sd_start(struct bp_sd *sd, const struct bp_sd_options *options);
+/* End watches and Synchronize streams: clients go on at another node. */
+void bp_sd_drain(struct bp_sd *sd);
 void bp_sd_stop(struct bp_sd *sd);
 void bp_sd_leadership(struct bp_sd *sd, bool leader);
 void bp_sd_committed(struct bp_sd *sd);

@@ -82,8 +82,7 @@ static bool oldest(struct bp_change *change, enum bp_table table, const char *pr
         chassis_cursor_close(cursor);
     }
     if (r != 0 && r != CHASSIS_NOT_FOUND) {
-        CHASSIS_PANIC("cannot apply: walk table '%s': %s", bp_tables[table],
-                      chassis_status_text(r));
+        bp_change_damaged("walk table '%s': %s", bp_tables[table], chassis_status_text(r));
     }
     return r == 0;
 }
@@ -149,7 +148,7 @@ static void forget_nonces(struct bp_change *change)
         if (!bp_change_get(change, BP_TABLE_NONCES, bp_key_view(&key), &bp_layout_text, true,
                            &of) ||
             !bp_change_get(change, BP_TABLE_NONCES, of.text, &bp_sd_layout_nonce, false, &nonce)) {
-            CHASSIS_PANIC("the order of nonces names one that is not there");
+            bp_change_damaged("the order of nonces names one that is not there");
         }
         if (n < BP_SD_NONCES_MAX && change->time_ns - nonce.time_ns <= BP_SD_NONCE_KEEP_NS) {
             break;

@@ -17,11 +17,13 @@
 
 #include "../key_value/controller.h"
 #include "convert.h"
+#include "rpc/transport.h"
 
 enum state { IDLE, BUSY, CANCELLED, ENDED };
 
 struct session {
-    pthread_mutex_t lock; /* of state */
+    struct chassis_list link; /* under the controller's sessions_lock */
+    pthread_mutex_t lock;     /* of state */
     enum state state;
     struct chassis_call *call;
     struct bp_sd *sd;
@@ -57,6 +59,51 @@ static void on_cancel(struct chassis_call *call, void *data)
     }
 }
 
+static const char shutting_down[] = "the node is shutting down: report to another";
+
+static void on_end(struct chassis_call *call, void *data)
+{
+    struct session *s = data;
+    pthread_mutex_lock(&s->sd->sessions_lock);
+    chassis_list_remove(&s->link);
+    chassis_list_init(&s->link);
+    pthread_mutex_unlock(&s->sd->sessions_lock);
+}
+
+/* Clients know by it that they may go on at another node at once. */
+static void set_not_run(struct session *s)
+{
+    chassis_call_set_trailer(s->call, CHASSIS_NOT_RUN_TRAILER, chassis_view_str("1"));
+}
+
+/* End the streams that wait for a report; the others end after their answer. */
+static void end_sessions(struct bp_sd *sd)
+{
+    struct chassis_error err = {0};
+    chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "%s", shutting_down);
+    for (;;) {
+        pthread_mutex_lock(&sd->sessions_lock);
+        struct session *s = chassis_list_empty(&sd->sessions)
+                                ? NULL
+                                : chassis_list_entry(sd->sessions.next, struct session, link);
+        if (s != NULL) {
+            chassis_list_remove(&s->link);
+            chassis_list_init(&s->link);
+            chassis_call_ref(s->call); /* it has not ended: on_end waits for the lock */
+        }
+        pthread_mutex_unlock(&sd->sessions_lock);
+        if (s == NULL) {
+            return;
+        }
+        struct chassis_call *call = s->call;
+        if (take(s, IDLE, ENDED)) {
+            set_not_run(s);
+            chassis_call_abort(call, &err); /* the server may be faster, with a malformed message */
+        }
+        chassis_call_unref(call);
+    }
+}
+
 void bp_sd_sync_open(struct chassis_call *call)
 {
     struct session *s = chassis_arena_zalloc(chassis_call_arena(call), sizeof *s);
@@ -68,6 +115,12 @@ void bp_sd_sync_open(struct chassis_call *call)
     s->call = call;
     s->sd = chassis_call_data(call);
     chassis_call_set_state(call, s);
+    chassis_list_init(&s->link);
+    pthread_mutex_lock(&s->sd->sessions_lock);
+    chassis_list_append(&s->sd->sessions, &s->link);
+    s->sd->end_sessions = end_sessions;
+    pthread_mutex_unlock(&s->sd->sessions_lock);
+    chassis_call_on_end(call, on_end, s);
     chassis_call_on_cancel(call, on_cancel, s);
 }
 
@@ -121,6 +174,11 @@ static void answer(struct session *s)
     /* Answers are one per report; a client that reads none is not read on for ever: the queue is
      * bounded by the server, and a refused answer only means that the next one will be newer. */
     (void)chassis_call_send(s->call, m);
+    if (s->sd->draining) { /* the list was ended while this report was under way */
+        set_not_run(s);
+        fail_code(s, CHASSIS_SHUTTING_DOWN, shutting_down);
+        return;
+    }
     report_fini(s);
     pthread_mutex_lock(&s->lock);
     bool cancelled = s->state == CANCELLED;
@@ -254,8 +312,9 @@ static void handle(struct session *s)
 static void run(struct chassis_task *task)
 {
     struct session *s = chassis_container_of(task, struct session, task);
-    if (s->sd->stopping) {
-        fail_code(s, CHASSIS_SHUTTING_DOWN, "the node is shutting down: report to another");
+    if (s->sd->draining) {
+        set_not_run(s);
+        fail_code(s, CHASSIS_SHUTTING_DOWN, shutting_down);
         return;
     }
     handle(s);

@@ -78,7 +78,8 @@ static void another_member_list_is_refused(void **state)
     rig_init(&rig, 1);
     start_all();
     rig_stop(&rig, 0);
-    rig.member_list[0] = "n1@127.0.0.1:1";
+    rig.member_list[1] = "n2@127.0.0.1:1";
+    rig.n = 2;
     assert_int_equal(rig_start(&rig, 0, &err), CHASSIS_CONFIG);
     assert_non_null(strstr(err.text, "member list was fixed at first start"));
     rig_fini(&rig);

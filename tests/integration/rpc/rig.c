@@ -145,6 +145,13 @@ static void chat_end(const void *handlers, struct chassis_call *call, const void
 {
     chassis_call_finish(call);
 }
+/* Answers the first message, then ends the call while the client has more to say. */
+static void refuse_message(const void *handlers, struct chassis_call *call, const void *request)
+{
+    chassis_call_send_bytes(call, chassis_view_str("one answer"));
+    chassis_call_fail(call, CHASSIS_ABORTED, "refused '%.*s'",
+                      CHASSIS_VIEW_ARG(*(const struct chassis_view *)request));
+}
 static void sum_message(const void *handlers, struct chassis_call *call, const void *request)
 {
     size_t *sum = chassis_call_state(call);
@@ -168,11 +175,12 @@ static void sum_end(const void *handlers, struct chassis_call *call, const void 
         .name = n, .path = "/" SERVICE "/" n, .service = SERVICE, .kind = k                        \
     }
 static const struct chassis_method methods[] = {
-    METHOD("Echo", CHASSIS_UNARY),       METHOD("Fail", CHASSIS_UNARY),
-    METHOD("Park", CHASSIS_UNARY),       METHOD("Flood", CHASSIS_SERVER_STREAM),
-    METHOD("Chat", CHASSIS_BIDI_STREAM), METHOD("Sum", CHASSIS_CLIENT_STREAM),
-    METHOD("Operate", CHASSIS_UNARY),    METHOD("Peer", CHASSIS_UNARY),
-    METHOD("Service", CHASSIS_UNARY),    METHOD("Small", CHASSIS_UNARY),
+    METHOD("Echo", CHASSIS_UNARY),         METHOD("Fail", CHASSIS_UNARY),
+    METHOD("Park", CHASSIS_UNARY),         METHOD("Flood", CHASSIS_SERVER_STREAM),
+    METHOD("Chat", CHASSIS_BIDI_STREAM),   METHOD("Sum", CHASSIS_CLIENT_STREAM),
+    METHOD("Operate", CHASSIS_UNARY),      METHOD("Peer", CHASSIS_UNARY),
+    METHOD("Service", CHASSIS_UNARY),      METHOD("Small", CHASSIS_UNARY),
+    METHOD("Refuse", CHASSIS_BIDI_STREAM),
 };
 static const struct chassis_method_binding bindings[] = {
     {.method = &methods[0], .message = echo},
@@ -185,6 +193,7 @@ static const struct chassis_method_binding bindings[] = {
     {.method = &methods[7], .message = echo},
     {.method = &methods[8], .message = echo},
     {.method = &methods[9], .message = echo},
+    {.method = &methods[10], .message = refuse_message},
 };
 static const struct chassis_service_type type = {
     .name = SERVICE, .methods = bindings, .n_methods = sizeof methods / sizeof methods[0]};

@@ -136,21 +136,12 @@ static bool leads(struct node *node)
     return s.role == CHASSIS_ROLE_LEADER;
 }
 
-static void goes_on(void *data)
-{
-    struct node *node = data;
-    if (!node_down(node)) {
-        chassis_sim_executor_delay(node->loop, 20000);
-    }
-}
-
-/* The loop is not run for a while, as when a machine swaps: a leader may wake up as none. */
+/* The loop is not run for a while: a leader may wake up as none. */
 static void stall_node(struct node *node)
 {
     struct cluster *c = node->c;
     happened(c, SIM_FAULT_STALL);
-    chassis_sim_executor_delay(node->loop, ms(200 + dice(c, 1500)));
-    chassis_sim_at(c->sim, ms(dice(c, 2500)), goes_on, node);
+    chassis_sim_executor_freeze(node->loop, ms(dice(c, 2500)));
 }
 
 static void stall(struct cluster *c)
@@ -376,7 +367,6 @@ void faults_heal(struct cluster *c)
         make_room(node);
         lag_ends(node);
         sync_recovers(node);
-        goes_on(node);
         restart(node);
         if (node->closing) { /* comes back once it is down */
             for (uint64_t at = 1; at < 100; at++) {
