@@ -115,6 +115,7 @@ static void on_tick(struct chassis_timer *timer)
     ask_tick(n, now);
     catchup_tick(n, now);
     forget_crashes(n, now);
+    known_turn(n);
     node_touch(n);
     if (n->closing) {
         node_close_step(n);
@@ -308,6 +309,7 @@ void node_free(struct chassis_consensus *n)
     free(n->entries);
     free(n->frame_entries);
     pthread_mutex_destroy(&n->status_lock);
+    pthread_mutex_destroy(&n->known.lock);
     free(n);
 }
 
@@ -388,7 +390,11 @@ void node_close_step(struct chassis_consensus *n)
         return;
     }
     n->started = false; /* no further turn does anything */
+<<<<<<< HEAD
     if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || !apply_flush(n)) {
+=======
+    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || n->known.writing) {
+>>>>>>> 371e771 (consensus: a member that lost its data is refused; e2e: it, and how it comes back)
         return;
     }
     n->ticking = false;

@@ -316,6 +316,13 @@ struct chassis_consensus {
     struct chassis_file *lock;
     atomic_uint agreed_version; /* any thread */
 
+    struct {
+        pthread_mutex_t lock;
+        uint64_t boots[CHASSIS_CONSENSUS_NODES_MAX]; /* by id - 1; under lock */
+        bool dirty;                                  /* under lock */
+        bool writing;
+        struct chassis_task task;
+    } known;
     struct chassis_list transfers;
     struct chassis_list posted; /* under status_lock: transfers on their way to the loop */
 
@@ -382,6 +389,11 @@ void peer_tell_commit(struct chassis_consensus *n);
 /* Somebody at the peer waits until `index` is known to be committed. */
 void peer_want_commit(struct chassis_consensus *n, uint64_t id, uint64_t index);
 extern const struct chassis_transport_events peer_events;
+
+/* known.c */
+int known_open(struct chassis_consensus *n, struct chassis_error *err);
+void known_turn(struct chassis_consensus *n);
+int known_admit(void *data, uint64_t peer, uint64_t boot, struct chassis_error *err);
 
 /* propose.c */
 void propose_init(struct chassis_consensus *n);

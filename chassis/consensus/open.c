@@ -233,6 +233,7 @@ static int open_pieces(struct chassis_consensus *n, struct chassis_error *err)
                                          .log = n->log,
                                          .segment_bytes = n->o.segment_bytes};
     int rc = core_open(n, err);
+    rc = rc != 0 ? rc : known_open(n, err);
     rc = rc != 0 ? rc : open_checkpoint(n, err);
     rc = rc != 0 ? rc : open_store_or_rebuild(n, err);
     if (rc == 0 && n->role_apply.applied < n->checkpoint_index) {
@@ -319,6 +320,7 @@ static struct chassis_consensus *allocate(const struct chassis_consensus_options
     n->entries = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->entries);
     n->frame_entries = chassis_base_alloc(FRAME_ENTRIES_MAX * sizeof *n->frame_entries);
     pthread_mutex_init(&n->status_lock, NULL);
+    pthread_mutex_init(&n->known.lock, NULL);
     open_metrics(n);
     node_init_tasks(n);
     return n;

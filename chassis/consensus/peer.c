@@ -391,5 +391,6 @@ const struct chassis_transport_events peer_events = {
     .up = on_up,
     .down = on_down,
     .writable = on_writable,
+    .admit = known_admit,
     .frame = on_frame,
 };

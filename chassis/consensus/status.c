@@ -114,6 +114,23 @@ static void transfer_end(struct transfer *t, int status, const char *text)
     free(t);
 }
 
+/* The most advanced member whose stream is up: the core only knows who answered a while ago, and
+ * what it sends to a member that is being restarted is lost. 0 = let the core choose. */
+static raft_id best_follower(struct chassis_consensus *n)
+{
+    raft_id best = 0;
+    raft_index furthest = 0;
+    for (unsigned i = 0; i < n->identity.n_members; i++) {
+        raft_index match = 0;
+        if (n->peers[i].up && raft_match_index(&n->raft, n->peers[i].member->id, &match) == 0 &&
+            match > furthest) {
+            best = n->peers[i].member->id;
+            furthest = match;
+        }
+    }
+    return best;
+}
+
 static void transfer_begin(struct chassis_task *task)
 {
     struct transfer *t = chassis_container_of(task, struct transfer, task);
@@ -125,6 +142,9 @@ static void transfer_begin(struct chassis_task *task)
     if (n->role != RAFT_LEADER || !n->started) {
         transfer_end(t, CHASSIS_NOT_LEADER, "this node does not lead");
         return;
+    }
+    if (t->target == 0) {
+        event.transfer.server_id = best_follower(n);
     }
     int rc = core_step(n, &event);
     if (rc == 0) {

@@ -32,6 +32,9 @@ struct chassis_transport_events {
     void (*up)(void *data, uint64_t peer, uint64_t boot, uint32_t version);
     void (*down)(void *data, uint64_t peer);
     void (*writable)(void *data, uint64_t peer); /* after a refused send */
+    /* May this member take part with this boot number? Asked before anything of it is believed, from
+     * any role. 0, or CHASSIS_PERMISSION_DENIED with a text. */
+    int (*admit)(void *data, uint64_t peer, uint64_t boot, struct chassis_error *err);
     void (*frame)(void *data, uint64_t peer, struct chassis_view frame);
 };
 

@@ -98,6 +98,7 @@ static void on_welcome(struct outbound *o, struct chassis_view encoded)
         (got.from != o->member->id || memcmp(got.nonce, o->hello.nonce, sizeof got.nonce) != 0)) {
         rc = chassis_error_set(&err, CHASSIS_PERMISSION_DENIED, "the answer is not to our hello");
     }
+    rc = rc != 0 ? rc : o->t->events->admit(o->t->data, o->member->id, got.boot, &err);
     if (rc != 0) {
         chassis_log_warn(o->t->log, "a peer was refused", chassis_f_str("peer", o->member->name),
                          chassis_f_err(&err));
@@ -255,7 +256,7 @@ static int check_hello(struct grpc_transport *t, struct chassis_view data, struc
         rc = chassis_error_set(err, CHASSIS_PERMISSION_DENIED, "node %llu is no other member",
                                (unsigned long long)ret_hello->from);
     }
-    return rc;
+    return rc != 0 ? rc : t->events->admit(t->data, ret_hello->from, ret_hello->boot, err);
 }
 
 static void inbound_hello(struct inbound *in, struct chassis_call *call, struct chassis_view data)

@@ -10,13 +10,6 @@ static const struct sim_planted planted[] = {
     {"reading without asking a majority", CHASSIS_PLANTED_STALE_READ, 0, false, false},
 };
 
-/* What a node has in memory dies with it: a proposal of the expiry has nobody who could free it. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:bp_expiry_scan\n";
-}
-
 int main(int argc, char **argv)
 {
     static const struct sim_program program = {"blueprint",

@@ -46,6 +46,16 @@ static void on_abort(int number)
     raise(number);
 }
 
+/* What a node has in memory dies with it: what was posted to its executors when it crashed has nobody
+ * who could free it. These are the ones who post. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:bp_expiry_scan\nleak:send_beats\nleak:publish_key\nleak:compact\n"
+           "leak:record_leader\nleak:chassis_consensus_checkpoint\n"
+           "leak:chassis_consensus_transfer\n";
+}
+
 void __asan_on_error(void);
 void __asan_on_error(void)
 {
