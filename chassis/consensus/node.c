@@ -390,11 +390,8 @@ void node_close_step(struct chassis_consensus *n)
         return;
     }
     n->started = false; /* no further turn does anything */
-<<<<<<< HEAD
-    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || !apply_flush(n)) {
-=======
-    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || n->known.writing) {
->>>>>>> 371e771 (consensus: a member that lost its data is refused; e2e: it, and how it comes back)
+    if (n->batches_out != 0 || n->job != NULL || n->appends_out != 0 || n->known.writing ||
+        !apply_flush(n)) {
         return;
     }
     n->ticking = false;
