@@ -5,7 +5,6 @@ static const struct sim_planted planted[] = {
     {"acknowledging before the sync", CHASSIS_PLANTED_ACK_BEFORE_SYNC, 0, false, false},
     {"forgetting term and vote", CHASSIS_PLANTED_FORGOTTEN_VOTE, 0, true, false},
     {"reading without asking a majority", CHASSIS_PLANTED_STALE_READ, 0, false, false},
-    {"counting completions of truncated writes", CHASSIS_PLANTED_NO_GENERATION, 0, false, true},
     {"applying a command twice", CHASSIS_PLANTED_NO_DEDUPE, 0, false, false},
 };
 
