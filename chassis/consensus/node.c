@@ -409,7 +409,9 @@ static void transfer_for_close(int status, const char *text, void *data)
 {
     struct chassis_consensus *n = data;
     n->close_deadline_ns = 0; /* handed over, or nobody can take it */
-    node_close_step(n);
+    if (!n->answered) {       /* else the step that ended the transfer goes on itself */
+        node_close_step(n);
+    }
 }
 
 static void on_close(struct chassis_task *task)

@@ -26,6 +26,7 @@ struct sim_executor {
     struct chassis_list link;
     char name[32];
     uint64_t delay_max_ns;
+    uint64_t frozen_until_ns;
     struct chassis_queue queue, deferred;
     size_t turn_left;    /* tasks of the present turn that have not run yet */
     uint32_t ready_slot; /* place in sim->ready + 1 */
@@ -103,9 +104,23 @@ static void schedule(struct sim_executor *ex)
     }
 }
 
+/* A frozen executor gets its turn when it thaws; which of its tasks and timers is first is chance. */
+static bool frozen(struct sim_executor *ex, struct chassis_timer *again)
+{
+    if (ex->sim->now_ns >= ex->frozen_until_ns) {
+        return false;
+    }
+    uint64_t late = chassis_prng_below(&ex->sim->prng, 1000000);
+    chassis_timers_arm(&ex->sim->heap, again, ex->frozen_until_ns + late);
+    return true;
+}
+
 static void on_wake(struct chassis_timer *timer)
 {
-    make_ready(chassis_container_of(timer, struct sim_executor, wake));
+    struct sim_executor *ex = chassis_container_of(timer, struct sim_executor, wake);
+    if (!frozen(ex, timer)) {
+        make_ready(ex);
+    }
 }
 
 static void end_turn(struct sim_executor *ex)
@@ -121,6 +136,9 @@ static void end_turn(struct sim_executor *ex)
 static void run_one(struct sim_executor *ex)
 {
     struct chassis_sim *sim = ex->sim;
+    if (frozen(ex, &ex->wake)) {
+        return;
+    }
     sim->current = ex;
     if (ex->turn_left == 0) {
         ex->turn_left = ex->queue.n;
@@ -150,6 +168,9 @@ static void set_alarm(struct sim_executor *ex)
 static void on_alarm(struct chassis_timer *timer)
 {
     struct sim_executor *ex = chassis_container_of(timer, struct sim_executor, alarm);
+    if (frozen(ex, timer)) {
+        return;
+    }
     struct chassis_timer *due = chassis_timers_take_due(&ex->timers, ex->sim->now_ns);
     if (due != NULL) {
         ex->sim->current = ex;
@@ -249,6 +270,17 @@ struct chassis_executor *chassis_sim_executor(struct chassis_sim_host *host, con
     ex->wake.run = on_wake;
     chassis_list_append(&host->executors, &ex->link);
     return &ex->base;
+}
+
+void chassis_sim_executor_delay(struct chassis_executor *executor, uint64_t delay_max_ns)
+{
+    executor_of(executor)->delay_max_ns = delay_max_ns;
+}
+
+void chassis_sim_executor_freeze(struct chassis_executor *executor, uint64_t for_ns)
+{
+    struct sim_executor *ex = executor_of(executor);
+    ex->frozen_until_ns = ex->sim->now_ns + for_ns;
 }
 
 void chassis_sim_call(struct chassis_executor *executor, void (*fn)(void *data), void *data)

@@ -36,6 +36,10 @@ struct chassis_sim_host *chassis_sim_host_new(struct chassis_sim *sim, const cha
  * random delay up to this (a slow disk, a busy CPU). */
 struct chassis_executor *chassis_sim_executor(struct chassis_sim_host *host, const char *name,
                                               uint64_t delay_max_ns);
+/* From now on: another delay. */
+void chassis_sim_executor_delay(struct chassis_executor *executor, uint64_t delay_max_ns);
+/* Neither tasks nor timers run for so long: a process that was stopped, a machine that swaps. */
+void chassis_sim_executor_freeze(struct chassis_executor *executor, uint64_t for_ns);
 /* Run `fn` now as a turn of its own on the executor (what it defers runs before this returns): how a
  * test calls code that must run on its owner. Not from inside a task. */
 void chassis_sim_call(struct chassis_executor *executor, void (*fn)(void *data), void *data);

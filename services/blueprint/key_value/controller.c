@@ -291,7 +291,7 @@ static int plan_compaction(struct chassis_txn *txn, void *data, struct chassis_e
     struct compaction *c = data;
     uint64_t revision, floor;
     int r = bp_kv_revisions(txn, &revision, &floor, err);
-    uint64_t target = floor + COMPACT_STEP;
+    uint64_t target = floor + c->options->compact_step;
     if (r != 0 || target + c->options->keep_revisions > revision) {
         return r;
     }
@@ -411,6 +411,7 @@ void bp_kv_start(struct bp_kv *kv, const struct bp_kv_options *options)
     kv->options.clock = options->clock != NULL ? options->clock : chassis_clock_posix();
     kv->options.keep_revisions =
         options->keep_revisions != 0 ? options->keep_revisions : KEEP_REVISIONS;
+    kv->options.compact_step = options->compact_step != 0 ? options->compact_step : COMPACT_STEP;
     kv->options.keep_ms = options->keep_ms != 0 ? options->keep_ms : KEEP_MS;
     kv->log = chassis_log_module("blueprint.key_value");
     kv->timer.run = tick;

@@ -23,6 +23,7 @@ struct bp_kv_options {
     const char *scheme;               /* of the leader record's URL; NULL = "http" */
     uint64_t keep_revisions;          /* compaction leaves at least these; 0 = 10,000 */
     uint64_t keep_ms;                 /* and everything younger; 0 = 1 hour */
+    uint64_t compact_step;            /* revisions of one compaction; 0 = 1,000 */
 };
 
 struct bp_kv {

@@ -3,361 +3,171 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/assert.h"
-#include "blueprint/key_value/watch.h"
-#include "blueprint/machine.h"
 
-enum { KEYS = 5, NODES_MAX = 9, WATCHERS = 2 };
-#define KIND chassis_view_str("sim")
-
-/* An executor that is run by hand, inside `committed`: everything happens on the apply role. */
-struct hand {
-    struct chassis_executor base;
-    struct chassis_task *first, **last;
-};
-
-static void hand_post(struct chassis_executor *ex, struct chassis_task *task)
+static bool wrong(struct sim_workload *w)
 {
-    struct hand *h = (struct hand *)ex;
-    task->next = NULL;
-    *h->last = task;
-    h->last = &task->next;
+    return load_of(w)->truth.wrong;
 }
 
-static void hand_post_after(struct chassis_executor *ex, struct chassis_timer *timer, uint64_t ns)
+/* No process is left, with its records; every watcher saw everything. */
+static bool settled(struct sim_workload *w, struct chassis_store *store, unsigned node)
 {
-}
-
-static void hand_cancel(struct chassis_executor *ex, struct chassis_timer *timer)
-{
-}
-
-static uint64_t hand_now(struct chassis_executor *ex)
-{
-    return 0;
-}
-
-static bool hand_current(struct chassis_executor *ex)
-{
-    return true;
-}
-
-static const struct chassis_executor_ops hand_ops = {
-    .post = hand_post,
-    .post_after = hand_post_after,
-    .cancel = hand_cancel,
-    .defer = hand_post,
-    .now_ns = hand_now,
-    .is_current = hand_current,
-};
-
-static void hand_run(struct hand *h)
-{
-    while (h->first != NULL) {
-        struct chassis_task *task = h->first;
-        h->first = task->next;
-        if (h->first == NULL) {
-            h->last = &h->first;
-        }
-        task->run(task);
-    }
-}
-
-/* One start of one node. */
-struct seen {
-    struct bp_watcher watcher;
-    struct replica *replica;
-    uint64_t *revisions, from, through;
-    size_t n, cap;
-    unsigned room;
-    bool in;
-};
-struct replica {
-    struct chassis_state_machine machine;
-    struct chassis_store *store; /* of the newest entry applied */
-    struct hand hand;
-    struct bp_feed feed;
-    struct seen seen[WATCHERS];
-    unsigned turn;
-    bool wrong;
-};
-
-struct load {
-    struct sim_workload base;
-    uint64_t next_value;
-    struct replica *replicas[NODES_MAX]; /* the present start of each node */
-    bool wrong;
-};
-
-static struct chassis_store *acquire(void *data)
-{
-    return ((struct replica *)data)->store;
-}
-
-static void release(void *data, struct chassis_store *store)
-{
-}
-
-static int take(struct bp_watcher *watcher, struct bp_feed_batch *batch)
-{
-    struct seen *s = chassis_container_of(watcher, struct seen, watcher);
-    if (s->room == 0) {
-        return CHASSIS_RESOURCE_EXHAUSTED;
-    }
-    s->room--;
-    for (size_t i = 0; i < batch->n; i++) {
-        const struct bp_kv_event *e = batch->events[i];
-        if (s->n == s->cap) {
-            s->cap = s->cap != 0 ? s->cap * 2 : 256;
-            s->revisions = chassis_base_realloc(s->revisions, s->cap * sizeof *s->revisions);
-        }
-        s->revisions[s->n++] = e->version.at.revision;
-    }
-    s->through = batch->revision;
-    return 0;
-}
-
-static void ended(struct bp_watcher *watcher, const struct chassis_error *err)
-{
-    struct seen *s = chassis_container_of(watcher, struct seen, watcher);
-    fprintf(stderr, "a watcher was ended: %s\n", chassis_error_text(err));
-    s->replica->wrong = true;
-    s->in = false;
-}
-
-static const struct bp_sink_ops sink_ops = {take, ended};
-
-static void start_watching(struct replica *r)
-{
-    struct chassis_buf filter = {0};
-    bp_kv_watch_filter(KIND, chassis_view(NULL, 0), false, &filter);
-    for (unsigned i = 0; i < WATCHERS; i++) {
-        struct seen *s = &r->seen[i];
-        s->replica = r;
-        s->room = i == 0 ? 1u << 30 : 0;
-        s->watcher.ops = &sink_ops;
-        s->in = bp_feed_add(&r->feed, &s->watcher, chassis_buf_view(&filter), NULL) == 0;
-        s->from = s->watcher.next;
-        s->through = s->from - 1;
-    }
-    chassis_buf_fini(&filter);
-}
-
-/* The production state machine; the store is noted for the feed. */
-static int apply(void *data, struct chassis_txn *txn, const struct chassis_entry *entry,
-                 struct chassis_buf *ret_result)
-{
-    struct replica *r = data;
-    r->store = txn->store;
-    return bp_machine_apply(txn, entry, ret_result);
-}
-
-static void committed(void *data, uint64_t applied)
-{
-    struct replica *r = data;
-    if (r->store == NULL) {
-        return;
-    }
-    if (!r->seen[0].in && !r->wrong) {
-        start_watching(r);
-    }
-    if (++r->turn % 7 == 0) { /* the slow one takes a batch now and then */
-        r->seen[1].room = 1;
-        if (r->seen[1].in) {
-            bp_feed_writable(&r->feed, &r->seen[1].watcher);
-        }
-    }
-    bp_feed_notify(&r->feed);
-    hand_run(&r->hand);
-}
-
-static void restored(void *data)
-{
-    ((struct replica *)data)->store = NULL; /* until the next entry shows the new one */
-}
-
-static const struct chassis_state_machine_ops ops = {
-    .apply = apply, .committed = committed, .restored = restored, .version = BP_CODEC_VERSION};
-
-static struct chassis_state_machine *machine_new(struct sim_workload *w, unsigned node)
-{
-    struct load *load = (struct load *)w;
-    struct replica *r = chassis_base_zalloc(sizeof *r);
-    struct bp_source source = {acquire, release, r};
-    CHASSIS_ASSERT(node < NODES_MAX);
-    r->machine = (struct chassis_state_machine){&ops, r, bp_tables, BP_TABLES};
-    r->hand.base = (struct chassis_executor){&hand_ops, "hand"};
-    r->hand.last = &r->hand.first;
-    bp_feed_init(&r->feed, &bp_kv_feed_ops, &source, &r->hand.base,
-                 chassis_log_module("blueprint"));
-    load->replicas[node] = r;
-    return &r->machine;
-}
-
-static void machine_free(struct sim_workload *w, struct chassis_state_machine *machine)
-{
-    struct load *load = (struct load *)w;
-    struct replica *r = machine->data;
-    for (unsigned i = 0; i < WATCHERS; i++) {
-        if (r->seen[i].in) {
-            bp_feed_remove(&r->feed, &r->seen[i].watcher);
-        }
-        free(r->seen[i].revisions);
-    }
-    bp_feed_fini(&r->feed);
-    load->wrong |= r->wrong;
-    for (unsigned i = 0; i < NODES_MAX; i++) {
-        if (load->replicas[i] == r) {
-            load->replicas[i] = NULL;
-        }
-    }
-    free(r);
-}
-
-static struct chassis_view text_of(uint64_t number, char out[24])
-{
-    snprintf(out, 24, "%" PRIu64, number);
-    return chassis_view_str(out);
-}
-
-static void next(struct sim_workload *w, struct chassis_prng *prng, struct sim_op *op,
-                 struct chassis_buf *ret_command)
-{
-    struct load *load = (struct load *)w;
-    uint64_t dice = chassis_prng_below(prng, 10);
-    char key[24], value[24], expected[24];
-    op->kind = dice < 4 ? SIM_READ : dice < 8 ? SIM_WRITE : SIM_CAS;
-    op->key = (unsigned)chassis_prng_below(prng, KEYS);
-    op->value = op->expected = 0;
-    if (op->kind == SIM_READ) {
-        return;
-    }
-    op->value = ++load->next_value;
-    struct bp_kv_op set = {.type = BP_KV_OP_SET,
-                           .kind = KIND,
-                           .key = text_of(op->key, key),
-                           .value = text_of(op->value, value)};
-    if (op->kind == SIM_WRITE) {
-        struct bp_kv_write write = {chassis_view_str("client"), set};
-        bp_codec_encode(&bp_kv_layout_write, BP_CODEC_VERSION, &write, ret_command);
-        return;
-    }
-    uint64_t back = 1 + chassis_prng_below(prng, 8);
-    op->expected = op->value > back ? op->value - back : 0;
-    struct bp_kv_compare compare = {.target = op->expected != 0 ? BP_KV_TARGET_VALUE
-                                                                : BP_KV_TARGET_EXISTS,
-                                    .kind = KIND,
-                                    .key = set.key};
-    if (op->expected != 0) {
-        compare.value = text_of(op->expected, expected);
-    }
-    struct bp_kv_txn txn = {chassis_view_str("client"), {&compare, 1}, {&set, 1}, {NULL, 0}};
-    bp_codec_encode(&bp_kv_layout_txn, BP_CODEC_VERSION, &txn, ret_command);
-}
-
-static bool wrote(struct sim_workload *w, struct sim_op *op, int status, struct chassis_view result)
-{
-    if (op->unknown) {
-        return true;
-    }
-    if (status != 0) {
-        return false;
-    }
-    op->swapped = true;
-    if (op->kind == SIM_CAS) {
-        struct bp_kv_txn_result r;
-        struct chassis_arena arena;
-        chassis_arena_init(&arena, NULL, 0, 0);
-        CHASSIS_ASSERT(bp_codec_decode(&bp_kv_layout_txn_result, result, &arena, &r, NULL) == 0);
-        op->swapped = r.succeeded;
-        chassis_arena_fini(&arena);
-    }
-    return true;
-}
-
-static void read_op(struct sim_workload *w, struct chassis_store *store, struct sim_op *op)
-{
+    struct load *load = load_of(w);
     struct chassis_txn *txn;
-    struct bp_kv_version v;
-    char key[24], value[24];
     CHASSIS_ASSERT(chassis_store_begin(store, false, &txn, NULL) == 0);
-    int rc = bp_kv_get(txn, KIND, text_of(op->key, key), 0, &v, NULL);
-    CHASSIS_ASSERT(rc == 0 || rc == CHASSIS_NOT_FOUND);
-    op->value = 0;
-    if (rc == 0) {
-        snprintf(value, sizeof value, "%.*s", CHASSIS_VIEW_ARG(v.value));
-        op->value = strtoull(value, NULL, 10);
-    }
+    bool ok = chassis_txn_count(txn, BP_TABLE_PROCESSES) == 0 &&
+              chassis_txn_count(txn, BP_TABLE_LEASES) == 0;
     chassis_txn_abort(txn);
+    for (unsigned i = 0; i < WATCHES && ok; i++) {
+        ok = watch_caught_up(&load->watches[i]);
+    }
+    return ok;
 }
 
-/* Every revision of the store from the watcher's start to where it got is one it was shown. */
-static bool check_seen(struct chassis_txn *txn, const struct seen *s, unsigned node)
+/* Every value is unique to one request: none may be there twice. */
+static void check_once(struct load *load)
 {
-    struct chassis_cursor *cursor;
-    struct chassis_view k, v;
-    struct bp_key from;
-    size_t i = 0;
-    bp_key_position(&from, (struct bp_position){s->from, 0});
-    CHASSIS_ASSERT(chassis_cursor_open(txn, BP_TABLE_REVS, &cursor) == 0);
-    int rc = chassis_cursor_seek(cursor, bp_key_view(&from), &k, &v);
-    bool ok = true;
-    while (rc == 0 && ok && bp_position_of(k).revision <= s->through) {
-        uint64_t revision = bp_position_of(k).revision;
-        ok = i < s->n && s->revisions[i] == revision;
-        if (!ok) {
-            fprintf(stderr, "node %u: a watcher from %llu missed revision %llu\n", node,
-                    (unsigned long long)s->from, (unsigned long long)revision);
+    uint8_t *times = chassis_base_zalloc(load->next_value + 1);
+    for (unsigned log = 0; log <= TRUTH_LEASED; log++) {
+        const struct truth_rows *l = &load->truth.logs[log];
+        for (size_t i = 0; i < l->n; i++) {
+            uint64_t value = l->rows[i].value;
+            CHASSIS_ASSERT(value <= load->next_value);
+            if (value != 0 && times[value]++ != 0) {
+                truth_wrong(&load->truth, "value %" PRIu64 " was applied more than once", value);
+            }
         }
-        i++;
-        rc = chassis_cursor_next(cursor, &k, &v);
     }
-    if (ok && i != s->n) {
-        fprintf(stderr, "node %u: a watcher saw %zu changes, %zu happened\n", node, s->n, i);
-        ok = false;
+    free(times);
+}
+
+struct comparison {
+    struct load *load;
+    unsigned n;
+};
+
+static int compare_with_truth(const struct bp_kv_version *v, void *data)
+{
+    struct comparison *c = data;
+    char key[8];
+    truth_copy(key, sizeof key, v->key);
+    if (truth_register(&c->load->truth, key, v->at.revision) != truth_number(v->value)) {
+        truth_wrong(&c->load->truth, "key %s ends with another value than was written", key);
     }
-    chassis_cursor_close(cursor);
-    return ok;
+    c->n++;
+    return 0;
 }
 
 static bool check(struct sim_workload *w, struct chassis_store *store, unsigned node)
 {
-    struct load *load = (struct load *)w;
-    struct replica *r = load->replicas[node];
+    struct load *load = load_of(w);
+    struct comparison c = {load, 0};
+    struct bp_kv_range range = {.kind = chassis_view_str(TRUTH_KIND)};
     struct chassis_txn *txn;
-    uint64_t revision;
-    bool ok = !load->wrong && (r == NULL || !r->wrong);
+    uint64_t revision, floor;
+    unsigned expected = 0;
     CHASSIS_ASSERT(chassis_store_begin(store, false, &txn, NULL) == 0);
-    CHASSIS_ASSERT(bp_store_counter(txn, BP_COUNTER_REVISION, &revision, NULL) == 0);
-    for (unsigned i = 0; ok && r != NULL && i < WATCHERS; i++) {
-        ok = !r->seen[i].in || check_seen(txn, &r->seen[i], node);
-    }
-    if (ok && r != NULL && r->seen[0].in && r->store == store && r->seen[0].through != revision &&
-        r->seen[0].from <= revision) {
-        fprintf(stderr, "node %u: a quick watcher got to revision %llu of %llu\n", node,
-                (unsigned long long)r->seen[0].through, (unsigned long long)revision);
-        ok = false;
-    }
+    int r = bp_kv_list(txn, &range, compare_with_truth, &c, NULL);
+    CHASSIS_ASSERT(r == 0 || r == CHASSIS_NOT_FOUND);
+    CHASSIS_ASSERT(bp_kv_revisions(txn, &revision, &floor, NULL) == 0);
     chassis_txn_abort(txn);
-    return ok;
+    for (unsigned key = 0; key < LOAD_KEYS; key++) {
+        char text[8];
+        snprintf(text, sizeof text, "%u", key);
+        expected += truth_register(&load->truth, text, UINT64_MAX - 1) != 0;
+    }
+    if (c.n != expected || revision != load->truth.revision || floor != load->truth.floor) {
+        truth_wrong(&load->truth,
+                    "node %u ends with %u keys, revision %" PRIu64 ", floor %" PRIu64
+                    " instead of %u, %" PRIu64 ", %" PRIu64,
+                    node, c.n, revision, floor, expected, load->truth.revision, load->truth.floor);
+    }
+    check_once(load);
+    return !load->truth.wrong;
 }
 
-struct sim_workload *sim_blueprint_new(void)
+/* Keys that are the same in every run: Ed25519 in PKCS #8, the last bytes tell nodes apart. */
+static void open_keys(struct load *load)
+{
+    char path[] = "/tmp/draft-sim-key-XXXXXX";
+    int fd = mkstemp(path);
+    CHASSIS_ASSERT(fd >= 0);
+    for (unsigned i = 0; i < SIM_NODES_MAX; i++) {
+        char text[200];
+        struct chassis_error err = {0};
+        int n = snprintf(text, sizeof text,
+                         "-----BEGIN %s KEY-----\nMC4CAQAwBQYDK2VwBCIEI%s%c\n"
+                         "-----END %s KEY-----\n",
+                         "PRIVATE", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 'A' + (char)i,
+                         "PRIVATE");
+        CHASSIS_ASSERT(ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) == n);
+        if (chassis_auth_key_open(path, &load->keys[i], &err) != 0) {
+            CHASSIS_PANIC("%s", chassis_error_text(&err));
+        }
+    }
+    close(fd);
+    unlink(path);
+}
+
+struct sim_workload *sim_blueprint_new(unsigned planted)
 {
     struct load *load = chassis_base_zalloc(sizeof *load);
     load->base = (struct sim_workload){.name = "blueprint",
-                                       .n_keys = KEYS,
-                                       .machine_new = machine_new,
-                                       .machine_free = machine_free,
-                                       .next = next,
-                                       .wrote = wrote,
-                                       .read = read_op,
+                                       .n_keys = LOAD_KEYS,
+                                       .machine_new = load_machine_new,
+                                       .machine_free = load_machine_free,
+                                       .started = load_started,
+                                       .stopped = load_stopped,
+                                       .tick = load_tick,
+                                       .next = load_next,
+                                       .wrote = load_wrote,
+                                       .read = load_read,
+                                       .wrong = wrong,
+                                       .settled = settled,
                                        .check = check};
+    load->planted = planted;
+    load->truth.quiet = planted != 0;
+    for (unsigned i = 0; i < WATCHES; i++) {
+        watch_init(&load->watches[i], &load->truth, i);
+    }
+    open_keys(load);
     return &load->base;
 }
 
+/* Of all seeds, for the summary. */
+static uint64_t all_operations[16], all_events, all_resyncs, all_compacted;
+
 void sim_blueprint_free(struct sim_workload *w)
 {
-    free(w);
+    struct load *load = load_of(w);
+    for (unsigned i = 0; i < FLAVOURS; i++) {
+        all_operations[i] += load->operations[i];
+    }
+    for (unsigned i = 0; i < WATCHES; i++) {
+        all_events += load->watches[i].events;
+        all_resyncs += load->watches[i].resyncs;
+    }
+    all_compacted += load->truth.floor;
+    for (unsigned i = 0; i < SIM_NODES_MAX; i++) {
+        chassis_auth_key_close(load->keys[i]);
+    }
+    truth_fini(&load->truth);
+    free(load);
+}
+
+void sim_blueprint_summary(void)
+{
+    static const char *const names[FLAVOURS] = {
+        "get", "list", "at_revision", "set",    "delete", "cas by value", "cas by revision",
+        "txn", "join", "report",      "health", "lease",  "finalize",     "silent",
+    };
+    printf("  ");
+    for (unsigned i = 0; i < FLAVOURS; i++) {
+        printf("%" PRIu64 " %s, ", all_operations[i], names[i]);
+    }
+    printf("%" PRIu64 " events watched, %" PRIu64 " resyncs, %" PRIu64 " revisions compacted\n",
+           all_events, all_resyncs, all_compacted);
 }

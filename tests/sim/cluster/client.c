@@ -18,24 +18,34 @@ static void later(struct client *client)
     }
 }
 
+static const char *const kinds[] = {"read", "write", "cas", "stale read", "other"};
+
 static void record(struct client *client, bool unknown)
 {
     struct cluster *c = client->c;
-    client->op.unknown = unknown;
-    client->op.return_ns = chassis_sim_now_ns(c->sim);
-    sim_history_add(&c->history, &client->op);
+    struct sim_op *op = &client->op;
+    op->unknown = unknown;
+    op->return_ns = chassis_sim_now_ns(c->sim);
+    cluster_trace(c, "client %u node %u: %s %u key %u value %llu expected %llu%s%s", op->client,
+                  op->node, kinds[op->kind], op->flavour, op->key, (unsigned long long)op->value,
+                  (unsigned long long)op->expected, op->swapped ? " swapped" : "",
+                  unknown ? " (unknown)" : "");
+    if (op->kind != SIM_STALE && op->kind != SIM_OTHER) {
+        sim_history_add(&c->history, op);
+    }
     c->report.operations++;
     c->report.unknown += unknown;
     client->operations++;
     client->succeeded += !unknown;
 }
 
+static void unknown(struct client *client);
+
 static void retry(void *data)
 {
     struct client *client = data;
     if (client->c->stopping) {
-        record(client, true);
-        client->busy = false;
+        unknown(client);
         return;
     }
     issue(client);
@@ -44,13 +54,15 @@ static void retry(void *data)
 /* The outcome is unknown: with an id one may ask again, without one nothing more can be known. */
 static void unknown(struct client *client)
 {
-    if (client->op.kind != SIM_READ && client->with_id && ++client->tries < TRIES) {
+    if (client->op.kind != SIM_READ && client->op.kind != SIM_STALE && client->with_id &&
+        !client->c->stopping && ++client->tries < TRIES) {
         client->node = NULL;
         chassis_sim_at(client->c->sim, 50 * CHASSIS_NS_PER_MS, retry, client);
         return;
     }
-    if (client->op.kind != SIM_READ) {
+    if (client->op.kind != SIM_READ && client->op.kind != SIM_STALE) {
         client->op.unknown = true;
+        client->op.return_ns = chassis_sim_now_ns(client->c->sim);
         client->c->workload->wrote(client->c->workload, &client->op, CHASSIS_OUTCOME_UNKNOWN,
                                    chassis_view(NULL, 0));
         record(client, true);
@@ -69,6 +81,7 @@ static void on_proposed(struct chassis_proposal *p)
         return;
     }
     client->op.unknown = false;
+    client->op.return_ns = chassis_sim_now_ns(c->sim);
     if (c->workload->wrote(c->workload, &client->op, p->status, chassis_buf_view(&p->result))) {
         record(client, false);
     }
@@ -76,15 +89,31 @@ static void on_proposed(struct chassis_proposal *p)
     later(client);
 }
 
+/* From the store of the node that answers, now. */
+static void look(struct client *client)
+{
+    struct cluster *c = client->c;
+    struct chassis_consensus *consensus = client->node->consensus;
+    struct chassis_store *store =
+        consensus != NULL ? chassis_consensus_store_acquire(consensus) : NULL;
+    if (store == NULL) {
+        return;
+    }
+    client->op.return_ns = chassis_sim_now_ns(c->sim);
+    bool counts = c->workload->read(c->workload, store, &client->op);
+    chassis_consensus_store_release(consensus, store);
+    if (counts) {
+        record(client, false);
+    } else {
+        c->report.operations++;
+    }
+}
+
 static void on_read(struct chassis_read *r)
 {
     struct client *client = chassis_container_of(r, struct client, read);
-    struct cluster *c = client->c;
     if (r->status == 0) {
-        struct chassis_store *store = chassis_consensus_store_acquire(client->node->consensus);
-        c->workload->read(c->workload, store, &client->op);
-        chassis_consensus_store_release(client->node->consensus, store);
-        record(client, false);
+        look(client);
     }
     client->node = NULL;
     later(client);
@@ -94,13 +123,21 @@ static void issue(struct client *client)
 {
     struct cluster *c = client->c;
     struct node *node = &c->nodes[chassis_prng_below(&c->prng, c->n)];
-    if (node->consensus == NULL) {
+    if (!node_up(node)) {
         chassis_sim_at(c->sim, 20 * CHASSIS_NS_PER_MS, retry, client);
         return;
     }
     client->node = node;
     client->op.node = node->index;
     uint64_t timeout = (200 + chassis_prng_below(&c->prng, 3000)) * CHASSIS_NS_PER_MS;
+    if (client->op.kind == SIM_STALE) {
+        if (node->ready) {
+            look(client);
+        }
+        client->node = NULL;
+        later(client);
+        return;
+    }
     if (client->op.kind == SIM_READ) {
         memset(&client->read, 0, sizeof client->read);
         client->read.done = on_read;

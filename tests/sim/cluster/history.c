@@ -119,6 +119,9 @@ static bool step(const struct sim_op *op, uint64_t state, uint64_t *ret_state)
         }
         *ret_state = op->swapped ? op->value : state;
         return true;
+    case SIM_STALE:
+    case SIM_OTHER:
+        return true;
     }
     return false;
 }
@@ -232,7 +235,7 @@ static bool check_key(const struct sim_history *h, unsigned key)
 
 static void print_key(const struct sim_history *h, unsigned key)
 {
-    static const char *const kinds[] = {"read", "write", "cas"};
+    static const char *const kinds[] = {"read", "write", "cas", "stale", "other"};
     for (size_t i = 0; i < h->n; i++) {
         const struct sim_op *o = &h->ops[i];
         if (o->key == key) {

@@ -15,6 +15,8 @@ enum sim_op_kind {
     SIM_READ,  /* returned `value` (0 = absent) */
     SIM_WRITE, /* set `value` */
     SIM_CAS,   /* set `value` if it was `expected`; `swapped` says whether it did */
+    SIM_STALE, /* a read of whatever one node has: the workload's to check */
+    SIM_OTHER, /* a command that is about no register: the workload's to check */
 };
 struct sim_op {
     enum sim_op_kind kind;
@@ -24,6 +26,8 @@ struct sim_op {
     bool unknown; /* whether it took effect is not known */
     uint64_t call_ns, return_ns;
     unsigned client, node;
+    unsigned flavour;   /* the workload's own */
+    uint64_t detail[2]; /* the workload's own */
 };
 
 struct sim_history {

@@ -70,10 +70,17 @@ static struct message *message_new(struct cluster *c, enum kind kind, unsigned f
     return m;
 }
 
+/* Frames from `a` to `b` arrive. */
+static bool passes(const struct cluster *c, unsigned a, unsigned b)
+{
+    return c->side[a] == c->side[b] && !c->blocked[a][b] && c->nodes[a].consensus != NULL &&
+           c->nodes[b].consensus != NULL;
+}
+
+/* A session can be begun. */
 static bool reachable(const struct cluster *c, unsigned a, unsigned b)
 {
-    return c->side[a] == c->side[b] && c->nodes[a].consensus != NULL &&
-           c->nodes[b].consensus != NULL;
+    return passes(c, a, b) && passes(c, b, a);
 }
 
 static void arrive(void *data)
@@ -84,7 +91,7 @@ static void arrive(void *data)
         message_free(m);
         return;
     }
-    if (!reachable(m->c, m->from, m->to)) {
+    if (!passes(m->c, m->from, m->to)) {
         link->broken = true;
         message_free(m);
         return;
@@ -92,9 +99,11 @@ static void arrive(void *data)
     post(m);
 }
 
-static uint64_t delay(struct cluster *c)
+static uint64_t delay(struct cluster *c, unsigned from, unsigned to)
 {
     uint64_t ns = 20000 + chassis_prng_below(&c->prng, 500000);
+    uint64_t lag = c->nodes[from].lag_ns + c->nodes[to].lag_ns;
+    ns += lag != 0 ? chassis_prng_below(&c->prng, lag) : 0;
     if (c->faults && chassis_prng_chance(&c->prng, 0.01)) {
         ns += chassis_prng_below(&c->prng, 200 * CHASSIS_NS_PER_MS);
     }
@@ -114,7 +123,7 @@ static int net_send(struct chassis_transport *transport, uint64_t peer, struct c
     }
     struct message *m = message_new(c, K_FRAME, node->index, (unsigned)peer - 1);
     m->data = chassis_buf_move(frame);
-    uint64_t at = chassis_sim_now_ns(c->sim) + delay(c);
+    uint64_t at = chassis_sim_now_ns(c->sim) + delay(c, node->index, (unsigned)peer - 1);
     at = at > link->last_ns ? at : link->last_ns + 1;
     link->last_ns = at;
     chassis_sim_at(c->sim, at - chassis_sim_now_ns(c->sim), arrive, m);
@@ -153,8 +162,8 @@ static void maintain(void *data)
             if (a == b || c->nodes[a].events == NULL) {
                 continue;
             }
-            if (link->up && (link->broken || !reachable(c, a, b)) &&
-                chassis_prng_chance(&c->prng, 0.3)) {
+            if (link->up && (link->broken || !passes(c, a, b)) &&
+                chassis_prng_chance(&c->prng, c->notice)) {
                 link->up = false;
                 link->broken = true;
                 post(message_new(c, K_DOWN, a, b));
@@ -167,9 +176,7 @@ static void maintain(void *data)
             }
         }
     }
-    if (!c->stopping) {
-        chassis_sim_at(c->sim, 20 * CHASSIS_NS_PER_MS, maintain, c);
-    }
+    chassis_sim_at(c->sim, 20 * CHASSIS_NS_PER_MS, maintain, c);
 }
 
 void network_start(struct cluster *c)

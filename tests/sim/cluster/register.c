@@ -109,7 +109,7 @@ static bool wrote(struct sim_workload *w, struct sim_op *op, int status, struct 
     return true;
 }
 
-static void read_op(struct sim_workload *w, struct chassis_store *store, struct sim_op *op)
+static bool read_op(struct sim_workload *w, struct chassis_store *store, struct sim_op *op)
 {
     struct chassis_txn *txn;
     uint8_t key[4];
@@ -117,6 +117,7 @@ static void read_op(struct sim_workload *w, struct chassis_store *store, struct 
     CHASSIS_ASSERT(chassis_store_begin(store, false, &txn, NULL) == 0);
     op->value = get_u64(txn, TABLE_VALUES, chassis_view(key, 4));
     chassis_txn_abort(txn);
+    return true;
 }
 
 static bool check(struct sim_workload *w, struct chassis_store *store, unsigned node)
@@ -148,7 +149,7 @@ static bool check(struct sim_workload *w, struct chassis_store *store, unsigned 
     return ok;
 }
 
-struct sim_workload *sim_register_new(void)
+struct sim_workload *sim_register_new(unsigned planted)
 {
     struct registers *r = chassis_base_zalloc(sizeof *r);
     r->base = (struct sim_workload){.name = "registers",
