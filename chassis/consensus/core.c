@@ -287,6 +287,7 @@ void core_receive(struct chassis_consensus *n, uint64_t peer, const struct frame
         return;
     case FRAME_APPEND_RESULT:
         message.type = RAFT_APPEND_ENTRIES_RESULT;
+        peer_find(n, peer)->store_low = m->capacity == NODE_CAPACITY_STORE_LOW;
         message.append_entries_result = (struct raft_append_entries_result){
             m->version, m->term, m->rejected, m->index, m->features, m->capacity};
         break;

@@ -45,6 +45,23 @@ static void check_space(struct chassis_consensus *n, uint64_t now)
     }
 }
 
+const char *node_no_space(const struct chassis_consensus *n)
+{
+    if (n->space_low) {
+        return "the disk of this node is nearly full: less than raft.reserve is free";
+    }
+    if (n->store_low) {
+        return "the store of this node is nearly full: over 90 % of raft.store_size is used";
+    }
+    for (unsigned i = 0; i < n->identity.n_members; i++) {
+        if (n->peers[i].up && n->peers[i].store_low) {
+            return "the store of another node is nearly full: over 90 % of its raft.store_size is "
+                   "used";
+        }
+    }
+    return NULL;
+}
+
 static void agree_version(struct chassis_consensus *n)
 {
     uint32_t version = n->o.machine->ops->version;

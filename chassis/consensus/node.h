@@ -121,6 +121,7 @@ struct checkpoint_sender {
 struct peer {
     struct chassis_consensus_member *member;
     bool up, announced;
+    bool store_low; /* it said so last: what is committed must also be applied there */
     uint64_t boot;
     uint32_t version;
     struct peer_frame *first, **last;
@@ -335,6 +336,9 @@ static inline uint64_t node_now(struct chassis_consensus *n)
 {
     return chassis_now_ns(n->o.loop);
 }
+enum { NODE_CAPACITY_STORE_LOW = 1 }; /* as capacity of an APPEND_RESULT; libraft's is not used */
+/* NULL, or why no command is accepted: once committed it must be durable and applied everywhere. */
+const char *node_no_space(const struct chassis_consensus *n);
 static inline bool node_alone(const struct chassis_consensus *n)
 {
     return n->identity.n_members == 1;

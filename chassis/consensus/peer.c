@@ -204,7 +204,8 @@ void peer_send_raft(struct chassis_consensus *n, const struct raft_message *m)
                                      .rejected = r->rejected,
                                      .index = r->last_log_index,
                                      .features = r->features,
-                                     .capacity = r->capacity};
+                                     .capacity =
+                                         n->store_low ? NODE_CAPACITY_STORE_LOW : r->capacity};
         break;
     }
     case RAFT_REQUEST_VOTE: {
@@ -300,6 +301,7 @@ static void on_up(void *data, uint64_t peer, uint64_t boot, uint32_t version)
     p->up = p->announced = true;
     p->boot = boot;
     p->version = version;
+    p->store_low = false;
     p->commit_told = p->commit_asked = 0;
     chassis_log_info(n->log, "peer connected", chassis_f_str("peer", p->member->name));
     propose_peer_reset(n, peer);

@@ -134,11 +134,8 @@ static void on_proposal(struct chassis_task *task)
     chassis_list_append(&n->queue, &s->link);
     if (n->closing) {
         fail(n, p, CHASSIS_SHUTTING_DOWN, "this node is shutting down");
-    } else if (n->space_low || n->store_low) {
-        fail(n, p, CHASSIS_NO_SPACE,
-             n->space_low
-                 ? "the disk of this node is nearly full: less than raft.reserve is free"
-                 : "the store of this node is nearly full: over 90 % of raft.store_size is used");
+    } else if (node_no_space(n) != NULL) {
+        fail(n, p, CHASSIS_NO_SPACE, node_no_space(n));
     }
     node_touch(n);
 }
@@ -388,7 +385,7 @@ static void receive_foreign(struct chassis_consensus *n, uint64_t peer,
     }
     if (n->role != RAFT_LEADER || n->closing) {
         refuse_foreign(n, peer, &e, CHASSIS_NOT_LEADER);
-    } else if (n->space_low || n->store_low) {
+    } else if (node_no_space(n) != NULL) {
         refuse_foreign(n, peer, &e, CHASSIS_NO_SPACE);
     } else if (n->n_foreign >= ROUND_FOREIGN_MAX) {
         refuse_foreign(n, peer, &e, CHASSIS_RESOURCE_EXHAUSTED);

@@ -201,6 +201,31 @@ static void without_a_majority_nothing_is_acknowledged(void **state)
     rig_fini(&rig);
 }
 
+static void a_member_with_a_small_store_is_not_filled_up(void **state)
+{
+    static char command[9000], value[9000];
+    struct chassis_error err = {0};
+    int rc = 0, accepted = 0;
+    rig_init(&rig, 3);
+    start_all();
+    unsigned small = (leader() + 1) % 3;
+    rig_stop(&rig, small);
+    rig.nodes[small].store_bytes_max = 4 << 20;
+    assert_int_equal(rig_start(&rig, small, &err), 0);
+    assert_true(rig_wait(rig_is_ready, &rig.nodes[small], 20000));
+    for (; accepted < 2000 && rc == 0; accepted++) {
+        int n = snprintf(command, sizeof command, "key%d=", accepted);
+        memset(command + n, 'x', 8000);
+        rc = rig_propose(&rig.nodes[leader()], command, "", 0, NULL);
+    }
+    assert_int_equal(rc, CHASSIS_NO_SPACE);
+    assert_in_range(accepted, 100, 600);
+    assert_int_equal(rig_get(&rig.nodes[small], "key10", value),
+                     0); /* it still applies and reads */
+    assert_int_equal(rig_propose(&rig.nodes[small], "a=1", "", 0, NULL), CHASSIS_NO_SPACE);
+    rig_fini(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +236,7 @@ int main(void)
         cmocka_unit_test(three_nodes_serve_through_any_and_survive_a_leader),
         cmocka_unit_test(a_question_reaches_the_leader),
         cmocka_unit_test(a_node_that_was_away_is_caught_up_by_checkpoint),
+        cmocka_unit_test(a_member_with_a_small_store_is_not_filled_up),
         cmocka_unit_test(without_a_majority_nothing_is_acknowledged),
     };
     chassis_log_set_level("", getenv("VERBOSE") != NULL ? CHASSIS_LOG_DEBUG : CHASSIS_LOG_ERROR);

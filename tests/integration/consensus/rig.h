@@ -26,6 +26,7 @@ struct rig_node {
     struct chassis_state_machine machine;
     atomic_int ready, leading, committed;
     char refusal[512];
+    uint64_t store_bytes_max;
 };
 struct rig {
     char root[256];
@@ -115,7 +116,7 @@ static inline int rig_propose(struct rig_node *node, const char *command, const 
         *ret_index = chassis_get_le64(r->p.result.data);
     }
     if (status != 0) {
-        print_message("propose '%s': %s\n", command, chassis_error_text(&r->p.error));
+        print_message("propose '%.40s': %s\n", command, chassis_error_text(&r->p.error));
     }
     chassis_buf_fini(&r->p.result);
     free(r);
@@ -214,7 +215,7 @@ static inline int rig_start(struct rig *rig, unsigned i, struct chassis_error *e
         .apply = n->apply,
         .worker = chassis_os_pool_executor(n->workers),
         .repository = &chassis_repository_lmdb,
-        .store_bytes_max = 1 << 30,
+        .store_bytes_max = n->store_bytes_max != 0 ? n->store_bytes_max : 1 << 30,
         .machine = &n->machine,
         .transport = n->transport,
         .election_ms = 300,
