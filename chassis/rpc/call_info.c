@@ -33,6 +33,11 @@ void *chassis_call_state(const struct chassis_call *call)
     return call->state;
 }
 
+struct chassis_executor *chassis_call_executor(const struct chassis_call *call)
+{
+    return call->ops->executor != NULL ? call->ops->executor(call) : NULL;
+}
+
 struct chassis_arena *chassis_call_arena(struct chassis_call *call)
 {
     return &call->arena;

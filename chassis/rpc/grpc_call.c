@@ -496,8 +496,15 @@ static void op_peer(struct chassis_call *call, struct chassis_transport_peer *re
     }
 }
 
+static struct chassis_executor *op_executor(const struct chassis_call *call)
+{
+    const struct rpc_grpc_call *g = chassis_call_transport(call);
+    return &g->cq->executor;
+}
+
 static const struct chassis_transport_ops grpc_ops = {
     .name = "grpc",
+    .executor = op_executor,
     .header = op_header,
     .peer = op_peer,
     .read = op_read,

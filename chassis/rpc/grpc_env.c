@@ -11,6 +11,7 @@
 
 #include <chassis/log.h>
 
+#include "base/assert.h"
 #include "base/fault.h"
 #include "os/os.h"
 #include "proto/message.h"
@@ -124,6 +125,68 @@ struct rpc_queue *rpc_queue_current(void)
     return current;
 }
 
+/* ---- tasks of other roles ---- */
+
+static void queue_post(struct chassis_executor *ex, struct chassis_task *task)
+{
+    struct rpc_queue *queue = chassis_container_of(ex, struct rpc_queue, executor);
+    pthread_mutex_lock(&queue->inbox_lock);
+    CHASSIS_ASSERT(!task->queued);
+    chassis_queue_push(&queue->inbox, task);
+    bool ring = !queue->rung;
+    queue->rung = true;
+    if (ring) { /* under the lock: afterwards the task may run, and lead to the queue's end */
+        grpc_call_error rc = grpc_call_start_batch(queue->bell, NULL, 0, &queue->bell_tag, NULL);
+        CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    }
+    pthread_mutex_unlock(&queue->inbox_lock);
+}
+
+static void on_bell(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_queue *queue = chassis_container_of(tag, struct rpc_queue, bell_tag);
+    struct chassis_queue tasks;
+    struct chassis_task *task;
+    pthread_mutex_lock(&queue->inbox_lock);
+    queue->rung = false;
+    chassis_queue_take_all(&tasks, &queue->inbox);
+    pthread_mutex_unlock(&queue->inbox_lock);
+    while ((task = chassis_queue_pop(&tasks)) != NULL) {
+        task->run(task);
+        struct rpc_tag *completed = cached(queue);
+        if (completed != NULL) {
+            aside_put(queue, completed);
+        }
+        grpc_completion_queue_thread_local_cache_init(queue->cq);
+    }
+}
+
+static uint64_t queue_now_ns(struct chassis_executor *ex)
+{
+    return chassis_os_monotonic_ns();
+}
+
+static bool queue_is_current(struct chassis_executor *ex)
+{
+    return rpc_queue_current() == chassis_container_of(ex, struct rpc_queue, executor);
+}
+
+static const struct chassis_executor_ops queue_ops = {
+    .post = queue_post, .now_ns = queue_now_ns, .is_current = queue_is_current};
+
+static void bell_open(struct rpc_queue *queue)
+{
+    queue->executor = (struct chassis_executor){&queue_ops, "cq"};
+    pthread_mutex_init(&queue->inbox_lock, NULL);
+    chassis_queue_init(&queue->inbox);
+    queue->rung = false;
+    queue->lame = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "bell");
+    queue->bell = grpc_channel_create_call(queue->lame, NULL, 0, queue->cq,
+                                           grpc_slice_from_static_string("/bell"), NULL,
+                                           gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    rpc_tag_set(&queue->bell_tag, on_bell);
+}
+
 static void *queue_main(void *arg)
 {
     struct rpc_queue *queue = arg;
@@ -148,6 +211,7 @@ void rpc_queue_init(struct rpc_queue *queue)
     queue->timers = NULL;
     queue->aside = NULL;
     queue->aside_last = &queue->aside;
+    bell_open(queue);
 }
 
 int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_error *err)
@@ -168,6 +232,8 @@ int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_er
 
 void rpc_queue_fini(struct rpc_queue *queue)
 {
+    grpc_call_unref(queue->bell);
+    grpc_channel_destroy(queue->lame);
     grpc_completion_queue_shutdown(queue->cq);
     if (queue->running) {
         pthread_join(queue->thread, NULL);
@@ -175,6 +241,7 @@ void rpc_queue_fini(struct rpc_queue *queue)
         queue_main(queue);
     }
     grpc_completion_queue_destroy(queue->cq);
+    pthread_mutex_destroy(&queue->inbox_lock);
 }
 
 /* ---- addresses ---- */

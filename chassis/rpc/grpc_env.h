@@ -14,7 +14,10 @@
 #include <stdbool.h>
 
 #include <chassis/buf.h>
+#include <chassis/executor.h>
 #include <chassis/error.h>
+
+#include "os/queue.h"
 
 /* What a peer may send of one stream before it is read. Fixed: to find one by itself gRPC sends a ping
  * for nearly every read, which costs a small message more than the message. */
@@ -36,7 +39,15 @@ static inline void rpc_tag_set(struct rpc_tag *tag, rpc_tag_fn run)
     atomic_store_explicit(&tag->run, run, memory_order_release);
 }
 
+/* Its executor runs tasks on the queue's thread, between tags; only post, now and is_current. */
 struct rpc_queue {
+    struct chassis_executor executor;
+    pthread_mutex_t inbox_lock; /* guards the two below */
+    struct chassis_queue inbox;
+    bool rung;
+    grpc_channel *lame;
+    grpc_call *bell; /* never started: an empty batch on it posts its tag at once */
+    struct rpc_tag bell_tag;
     grpc_completion_queue *cq;
     pthread_t thread;
     bool running;

@@ -88,6 +88,8 @@ struct chassis_transport_ops {
     int (*send)(struct chassis_call *call, const void *message, struct chassis_view encoded);
     size_t (*queued)(const struct chassis_call *call); /* bytes waiting */
     void (*end)(struct chassis_call *call, const struct chassis_outcome *outcome);
+    /* The role the call's own work is done on cheapest; NULL: any. May be NULL itself. */
+    struct chassis_executor *(*executor)(const struct chassis_call *call);
     /* The call object is gone (after release): free what is the transport's own. May be NULL. */
     void (*freed)(void *transport);
 };

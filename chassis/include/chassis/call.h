@@ -55,6 +55,9 @@ void *chassis_call_state(const struct chassis_call *call);
 /* Memory that lives as long as the call; bounded by the server's per-call limit. Only from the role
  * that has the call in hand. */
 struct chassis_arena *chassis_call_arena(struct chassis_call *call);
+/* Where an answer is sent at the least cost: the thread of the call's completion queue, for tasks
+ * that never block. NULL: any role is as good. */
+struct chassis_executor *chassis_call_executor(const struct chassis_call *call);
 /* Carries method, trace and span id in every record. */
 struct chassis_logger *chassis_call_logger(struct chassis_call *call);
 const struct chassis_peer *chassis_call_peer(const struct chassis_call *call);

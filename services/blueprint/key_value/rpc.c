@@ -59,6 +59,7 @@ static void propose(struct write_job *job)
     }
     job->proposal.timeout_ns = bp_timeout_ns(job->call);
     job->proposal.early = true; /* the answer is made of the result alone */
+    job->proposal.executor = chassis_call_executor(job->call);
     job->proposal.done = proposal_done;
     chassis_consensus_propose(kv->options.consensus, &job->proposal);
 }
