@@ -1,4 +1,5 @@
 /* chassis_run: from the command line to the last thread's end. */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 
 enum {
     LEAVE_MS = 1000,   /* for Finalize */
+    LINGER_MS = 250,   /* for callers to hear from the registry that we left */
     OVERDUE_MS = 5000, /* after the grace time: for handlers to end calls that were cancelled */
 };
 
@@ -111,6 +113,10 @@ static void drain(struct chassis *c)
     chassis_loop_call(c->loop, watch_overdue, c);
     chassis_http_quiesce(c->http, grace_ms);
     chassis_loop_call(c->loop, run_drains, c);
+    if (c->registry != NULL && c->wants_registration) {
+        /* A call that meets a closing connection may fail; one that is refused is sent elsewhere. */
+        poll(NULL, 0, LINGER_MS);
+    }
     chassis_server_drain(c->server, grace_ms);
     chassis_loop_call(c->loop, unwatch_overdue, c);
 }

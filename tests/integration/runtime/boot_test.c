@@ -93,7 +93,10 @@ static void child(unsigned nth)
     unsigned files = open_files(), tasks = threads();
     if (result == 1) {
         result = boot(nth);
-        bool same = open_files() == files && threads() == tasks;
+        for (int i = 0; i < 5000 && (open_files() > files || threads() > tasks); i++) {
+            poll(NULL, 0, 1); /* gRPC ends threads of its own when it likes */
+        }
+        bool same = open_files() <= files && threads() <= tasks;
         exit(result != 1 ? result : same ? 1 : 72); /* not _exit: leaks are looked for here */
     }
     exit(result);
