@@ -316,7 +316,8 @@ void cluster_hand_over(struct chassis *c)
     pthread_mutex_init(&h->mutex, NULL);
     pthread_cond_init(&h->cond, NULL);
     chassis_consensus_transfer(c->cluster->node, 0, on_transferred, h);
-    chassis_log_info(c->log, "leadership handed over", chassis_f_code(hand_over_wait(h)));
+    int rc = hand_over_wait(h); /* not inside the record, which the level may leave out */
+    chassis_log_info(c->log, "leadership handed over", chassis_f_code(rc));
 }
 
 bool cluster_ready(void *data)
