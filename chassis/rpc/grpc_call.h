@@ -79,6 +79,8 @@ struct rpc_grpc_call {
 void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadline_ns,
                           grpc_byte_buffer *payload);
 void rpc_grpc_call_refuse(struct rpc_slot *slot, grpc_call *call, struct chassis_view path);
+/* The transport's `peer` (grpc_peer.c). */
+void rpc_grpc_peer(struct chassis_call *call, struct chassis_transport_peer *ret_peer);
 void rpc_grpc_pool_free(struct rpc_grpc *grpc);
 void rpc_grpc_hold(struct rpc_grpc *grpc);
 void rpc_grpc_release(struct rpc_grpc *grpc);

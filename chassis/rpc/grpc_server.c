@@ -16,8 +16,12 @@
 
 /* ---- armed calls ---- */
 
+static void on_slot(struct rpc_tag *tag, bool ok);
+
 static void slot_arm(struct rpc_slot *slot)
 {
+    /* Hands the slot over to the queue's thread: everything written before is seen there. */
+    rpc_tag_set(&slot->tag, on_slot);
     grpc_server *server = slot->listener->server;
     grpc_completion_queue *cq = slot->queue->cq;
     grpc_call_error rc;
@@ -60,7 +64,6 @@ static struct rpc_slot *slot_new(struct rpc_listener *listener, struct rpc_queue
                                  const struct chassis_server_method *method, void *registered)
 {
     struct rpc_slot *slot = chassis_base_zalloc(sizeof *slot);
-    rpc_tag_set(&slot->tag, on_slot);
     slot->listener = listener;
     slot->queue = queue;
     slot->method = method;

@@ -152,7 +152,7 @@ class Writer(threading.Thread):
                         self.errors.append(f"{error.code().name}: {error.details()}")
                         break
                     at = (at + 1) % len(self.clients)
-                    time.sleep(0.005)
+                    self.stop.wait(0.005)
             now = time.monotonic()
             self.gap = max(self.gap, now - last)
             last = now
