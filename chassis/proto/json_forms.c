@@ -114,8 +114,8 @@ static void append_i64_field(struct parser *p, uint32_t number, int64_t value)
 static int parse_time(struct parser *p, const ProtobufCMessageDescriptor *type, bool duration)
 {
     struct chassis_view text;
-    int64_t seconds;
-    int32_t nanos;
+    int64_t seconds = 0;
+    int32_t nanos = 0;
     int rc = lex_string(&p->l, &text);
     if (rc != 0) {
         return rc;

@@ -73,7 +73,7 @@ static inline int64_t wire_zigzag_decode(uint64_t v)
 }
 static inline uint64_t wire_zigzag_encode(int64_t v)
 {
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
 /* The field of this number, NULL if the type has none. `hint` (in and out) speeds up fields that

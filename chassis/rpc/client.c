@@ -124,7 +124,7 @@ int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *av
                                  client->target, client->why[0] != '\0' ? ": " : "", client->why);
     }
     uint64_t now_ns = chassis_os_monotonic_ns();
-    struct rpc_endpoint *best = NULL;
+    struct rpc_endpoint *best = client->endpoints[client->next_endpoint % client->n_endpoints];
     for (size_t i = 0; i < client->n_endpoints; i++) {
         struct rpc_endpoint *e =
             client->endpoints[(client->next_endpoint + i) % client->n_endpoints];
@@ -135,8 +135,7 @@ int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *av
             break;
         }
         /* All are ejected: the one whose time is up first. */
-        if (best == NULL || best == avoid ||
-            (e != avoid && e->ejected_until_ns < best->ejected_until_ns)) {
+        if (best == avoid || (e != avoid && e->ejected_until_ns < best->ejected_until_ns)) {
             best = e;
         }
     }

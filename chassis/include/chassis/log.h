@@ -126,8 +126,7 @@ void chassis_log_write(struct chassis_logger *log, enum chassis_log_level level,
 #define chassis_log_at(log, level, message, ...)                                                   \
     do {                                                                                           \
         if (chassis_log_on((log), (level))) {                                                      \
-            const struct chassis_log_field chassis_fields_[] = {{.key = NULL} __VA_OPT__(, )       \
-                                                                    __VA_ARGS__};                  \
+            const struct chassis_log_field chassis_fields_[] = {{.key = NULL}, __VA_ARGS__};       \
             chassis_log_write((log), (level), (message), chassis_fields_ + 1,                      \
                               sizeof chassis_fields_ / sizeof chassis_fields_[0] - 1);             \
         }                                                                                          \
