@@ -7,6 +7,7 @@ The clients come from Debian's grpc source package, fetched once through a priva
 build/deps/grpc-source; they run on Debian's python3-grpcio and ruby-grpc. Every case must pass; a
 client that cannot be had or started is a failure.
 """
+import fcntl
 import os
 import pathlib
 import shutil
@@ -26,7 +27,11 @@ RUBY_CASES = """empty_unary large_unary client_streaming server_streaming ping_p
 
 
 def fetch_source():
-    """Unpack the few folders the clients live in; the archive is checked by apt's signatures."""
+    """Unpack the few folders the clients live in; the archive is checked by apt's signatures. Both
+    languages want it, perhaps at the same time: the second waits for the first."""
+    ROOT.parent.mkdir(parents=True, exist_ok=True)
+    lock = open(ROOT.with_suffix(".lock"), "w", encoding="ascii")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     if (ROOT / "done").exists():
         return
     shutil.rmtree(ROOT, ignore_errors=True)
