@@ -37,6 +37,7 @@ struct chassis_client_stream {
     struct chassis_task task; /* runs the events that are due, on the executor */
     bool task_posted;
     bool have_message, have_writable, status_done, closed;
+    bool held; /* `closed` waits for the opener's half-close or cancel */
     bool reading, read_ended, sending, half_close, half_closed, broken, want_writable, cancelled;
     grpc_byte_buffer *incoming, *message;
     grpc_slice_buffer queue;   /* messages that wait to be sent, a slice each */
@@ -150,9 +151,10 @@ static enum event event_next(struct chassis_client_stream *s)
     }
     if (s->have_writable) {
         s->have_writable = false;
-        return s->status_done ? EVENT_NONE : EVENT_WRITABLE;
+        return s->status_done && !s->held ? EVENT_NONE : EVENT_WRITABLE;
     }
-    if (s->status_done && !s->reading && !s->sending && s->message == NULL && !s->closed) {
+    if (s->status_done && !s->held && !s->reading && !s->sending && s->message == NULL &&
+        !s->closed) {
         s->closed = true;
         return EVENT_CLOSED;
     }
@@ -195,7 +197,8 @@ static void task_run(struct chassis_task *task)
 static void events_post(struct chassis_client_stream *s)
 {
     bool due = s->have_message || s->have_writable ||
-               (s->status_done && !s->reading && !s->sending && s->message == NULL && !s->closed);
+               (s->status_done && !s->held && !s->reading && !s->sending && s->message == NULL &&
+                !s->closed);
     bool post = due && !s->task_posted;
     struct chassis_executor *executor = s->op.client->executor;
     s->task_posted = s->task_posted || post;
@@ -250,6 +253,7 @@ static void on_status(struct rpc_tag *tag, bool ok)
         chassis_container_of(tag, struct chassis_client_stream, status_tag);
     pthread_mutex_lock(&s->lock);
     s->status_done = true;
+    s->have_writable = s->have_writable || s->held; /* who waits to send hears that it is over */
     s->broken = true;
     events_post(s);
 }
@@ -363,13 +367,25 @@ void chassis_stream_half_close(struct chassis_client_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
     stream->half_close = true;
-    send_next(stream);
+    bool over = stream->held && stream->status_done;
+    stream->held = false;
+    if (over) {
+        events_post(stream);
+    } else {
+        send_next(stream);
+    }
 }
 
 void chassis_stream_cancel(struct chassis_client_stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
     stream->cancelled = true;
+    bool over = stream->held && stream->status_done;
+    stream->held = false;
+    if (over) {
+        events_post(stream);
+        return;
+    }
     grpc_call *call = stream->call;
     pthread_mutex_unlock(&stream->lock);
     if (call != NULL) {
@@ -489,6 +505,8 @@ static int stream_open(struct chassis_client *client, const struct chassis_metho
     s->handlers_copy = *handlers;
     s->handlers = &s->handlers_copy;
     s->data = data;
+    s->held = (method != NULL && method->kind == CHASSIS_SERVER_STREAM) ||
+              (options != NULL && options->closed_after_half_close);
     s->sending = true; /* the headers */
     s->reading = true; /* nothing closes before both first batches are started */
     s->details = grpc_empty_slice();

@@ -254,15 +254,16 @@ int dctl_follow_path(struct dctl *d, const char *path, const struct chassis_view
         return err->code;
     }
     following_init(&f, follower);
-    int rc = chassis_stream_open_path(client, path, options, &stream_handlers, &f, &stream, err);
+    struct chassis_call_options held =
+        options != NULL ? *options : (struct chassis_call_options){0};
+    held.closed_after_half_close = true; /* sent here, received on the executor */
+    int rc = chassis_stream_open_path(client, path, &held, &stream_handlers, &f, &stream, err);
     if (rc == 0) {
         bool open = true;
         for (size_t i = 0; i < n_requests && open; i++) {
             open = send_waiting(&f, stream, requests[i]);
         }
-        if (open) {
-            chassis_stream_half_close(stream);
-        }
+        chassis_stream_half_close(stream);
     }
     return following_end(&f, rc, err);
 }

@@ -59,6 +59,9 @@ struct chassis_call_options {
     bool idempotent; /* may be retried after it was sent */
     const struct chassis_metadata *metadata;
     size_t n_metadata;
+    /* Streams: `closed` comes only after the opener half-closed or cancelled, so that one thread may
+     * send while callbacks run on another. Server streams are always so. */
+    bool closed_after_half_close;
 };
 
 struct chassis_reply {
