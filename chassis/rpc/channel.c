@@ -238,7 +238,9 @@ static grpc_channel *channel_create(const struct rpc_channel_options *o)
     size_t n = 0;
     args[n++] = arg_int(GRPC_ARG_ENABLE_RETRIES, 0); /* ours: with a budget, to another endpoint */
     args[n++] = arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-    args[n++] = arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
+    /* Also how long one attempt to connect may take: a TLS handshake on a busy machine needs more
+     * than the 50 ms between attempts. */
+    args[n++] = arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
     args[n++] = arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
     args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, 30000);
     args[n++] = arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
