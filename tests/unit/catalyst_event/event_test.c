@@ -146,7 +146,7 @@ static void texts_are_clean_and_short(void **state)
 static void names_of_attributes_obey_the_convention(void **state)
 {
     static const char *const bad[] = {"Upper", "under_score", "dash-ed",  "",
-                                      "data",  "sp ace",      "isDurabl", "caf\xc3\xa9"};
+                                      "Data",  "sp ace",      "isDurabl", "caf\xc3\xa9"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         refused_attribute(bad[i], cat_value_boolean(true), "attribute-name");
     }
