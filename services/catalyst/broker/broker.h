@@ -103,6 +103,12 @@ void cat_stream_purge(struct cat_broker *broker, struct chassis_view name, uint6
 /* CHASSIS_NOT_FOUND names the stream. */
 int cat_stream_get(struct cat_broker *broker, struct chassis_view name,
                    struct cat_stream_info *ret_info, struct chassis_error *err);
+/* A stream and its events are gone for good; what depends on it (groups) goes too. After `deleted`
+ * the name may stand for a new stream with another number. One listener; NULL = none. */
+void cat_broker_on_stream_deleted(struct cat_broker *broker,
+                                  void (*deleted)(void *data, uint32_t number,
+                                                  struct chassis_view name),
+                                  void *data);
 /* In order of names after `after`; `each` returns non-zero to stop. */
 void cat_stream_list(struct cat_broker *broker, struct chassis_view prefix,
                      struct chassis_view after,
@@ -158,6 +164,9 @@ struct cat_reader_options {
     struct chassis_view stream; /* empty: events of every stream, new ones only */
     struct cat_start start;
     const struct cat_filter *filter; /* NULL = all; must outlive the reader */
+    /* Events whose time has not come are given like others: the taker keeps them until then. Groups
+     * do, durably; a reader that kept them back would leave them behind its place. */
+    bool delayed_at_once;
     const struct cat_reader_ops *ops;
     void *data;
 };

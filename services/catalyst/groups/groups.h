@@ -86,6 +86,10 @@ void cat_group_list(struct cat_groups *groups, struct chassis_view stream,
                     struct chassis_view after_stream, struct chassis_view after_name,
                     int (*each)(void *data, const struct cat_group_info *info), void *data);
 
+/* Groups and members of a stream, for its description. */
+void cat_groups_of_stream(struct cat_groups *groups, struct chassis_view stream,
+                          uint32_t *ret_groups, uint32_t *ret_members);
+
 /* ---- members ---- */
 
 struct cat_member;
@@ -99,6 +103,7 @@ struct cat_member_ops {
 };
 struct cat_member_options {
     struct chassis_view stream, group, name, address;
+    bool push; /* the one that serves a group with a push URL; others are refused there */
     const struct cat_member_ops *ops;
     void *data;
 };
