@@ -243,12 +243,18 @@ static void step_task(struct chassis_task *task)
     step_run(chassis_container_of(task, struct chassis_call, task));
 }
 
+/* Handlers of this call run on the transport's thread, not on a worker. */
+static bool runs_here(const struct chassis_call *call)
+{
+    return call->method->never_blocks || call->server->options.workers == NULL;
+}
+
 static void step_dispatch(struct chassis_call *call, enum rpc_step step, const void *request)
 {
     call->step = step;
     call->request = request;
     chassis_call_ref(call);
-    if (call->method->never_blocks || call->server->options.workers == NULL) {
+    if (runs_here(call)) {
         step_run(call);
     } else {
         chassis_post(call->server->options.workers, &call->task);
@@ -323,11 +329,14 @@ void chassis_call_deliver(struct chassis_call *call, struct chassis_view encoded
         chassis_call_reject(call, &err);
         return;
     }
-    struct chassis_arena *arena = rpc_client_streams(call) ? &call->message_arena : &call->arena;
+    bool streams = rpc_client_streams(call);
+    struct chassis_arena *arena = streams ? &call->message_arena : &call->arena;
     const struct chassis_message_type *type = call->method->method->request;
-    const void *request = &call->raw_request;
-    if (type == NULL) {
-        call->raw_request = chassis_arena_copy(arena, encoded);
+    const void *request = type == NULL ? &call->raw_request : NULL;
+    if (type == NULL || call->method->encoded) {
+        /* What is handled before we return needs no copy. */
+        bool borrow = streams && runs_here(call);
+        call->raw_request = borrow ? encoded : chassis_arena_copy(arena, encoded);
     } else {
         ProtobufCMessage *message;
         if (chassis_message_decode(chassis_message_descriptor(type), encoded, NULL, arena, &message,
@@ -351,6 +360,19 @@ void chassis_call_deliver_message(struct chassis_call *call, const void *message
     if (!message_admit(call, bytes, &err)) {
         chassis_call_reject(call, &err);
         return;
+    }
+    if (call->method->encoded) {
+        size_t len = chassis_message_size(message);
+        uint8_t *encoded = chassis_arena_alloc(&call->arena, len + 1);
+        if (encoded == NULL) {
+            chassis_error_set(&err, CHASSIS_RESOURCE_EXHAUSTED,
+                              "the request needs more memory than a call may use");
+            chassis_call_reject(call, &err);
+            return;
+        }
+        protobuf_c_message_pack(message, encoded);
+        call->raw_request = chassis_view(encoded, len);
+        message = NULL;
     }
     step_dispatch(call, RPC_STEP_MESSAGE, message);
 }

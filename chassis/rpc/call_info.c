@@ -38,6 +38,30 @@ struct chassis_executor *chassis_call_executor(const struct chassis_call *call)
     return call->ops->executor != NULL ? call->ops->executor(call) : NULL;
 }
 
+struct chassis_view chassis_call_encoded(const struct chassis_call *call)
+{
+    CHASSIS_ASSERT(call->method->encoded || call->method->method->request == NULL);
+    return call->raw_request;
+}
+
+static void cork(struct chassis_call *call, bool on)
+{
+    struct chassis_executor *ex = chassis_call_executor(call);
+    if (call->ops->cork != NULL && ex != NULL && chassis_is_current(ex)) {
+        call->ops->cork(call, on);
+    }
+}
+
+void chassis_call_cork(struct chassis_call *call)
+{
+    cork(call, true);
+}
+
+void chassis_call_uncork(struct chassis_call *call)
+{
+    cork(call, false);
+}
+
 struct chassis_arena *chassis_call_arena(struct chassis_call *call)
 {
     return &call->arena;

@@ -188,8 +188,11 @@ static bool send_next(struct rpc_grpc_call *g, struct batch *b)
 {
     b->n = b->n_headers = b->n_trailers = 0;
     b->text = grpc_empty_slice();
-    if (g->sending_batch || g->status_sent || (g->queue.count == 0 && g->outcome == NULL) ||
-        (corked == g && g->queue.count == 1 && g->outcome == NULL)) {
+    if (g->sending_batch || g->status_sent || (g->queue.count == 0 && g->outcome == NULL)) {
+        return false;
+    }
+    if (corked == g && g->queue.count == 1 && g->outcome == NULL) {
+        g->held_back = true;
         return false;
     }
     bool fresh = !g->sent_headers;
@@ -220,6 +223,10 @@ static void uncork(struct rpc_grpc_call *g)
 {
     struct batch b;
     corked = NULL;
+    if (!g->held_back) {
+        return;
+    }
+    g->held_back = false;
     pthread_mutex_lock(&g->lock);
     bool start = send_next(g, &b);
     pthread_mutex_unlock(&g->lock);
@@ -381,30 +388,22 @@ static void on_read(struct rpc_tag *tag, bool ok)
     pthread_mutex_lock(&g->lock);
     grpc_byte_buffer *buffer = g->incoming;
     g->incoming = NULL;
+    g->reading = false;
+    bool end = !g->broken && (ok || !g->cancelled);
     pthread_mutex_unlock(&g->lock);
-    /* `reading` stays set while the message is handed over: the call may end meanwhile, and must not
-     * be released under our feet. A read asked for from there waits for it. */
+    /* The call may end meanwhile, but is released on this thread only. */
     if (buffer != NULL) {
         struct rpc_bytes bytes;
         rpc_bytes_init(&bytes, buffer);
-        pthread_mutex_lock(&g->lock);
-        g->reading = false;
-        pthread_mutex_unlock(&g->lock);
         cork(g);
         chassis_call_deliver(g->core, bytes.view);
         uncork(g);
         rpc_bytes_fini(&bytes);
         grpc_byte_buffer_destroy(buffer);
-    } else {
-        pthread_mutex_lock(&g->lock);
-        g->reading = false;
-        bool end = !g->broken && (ok || !g->cancelled);
-        pthread_mutex_unlock(&g->lock);
-        if (end && !grpc_call_failed_before_recv_message(g->call)) {
-            cork(g);
-            chassis_call_deliver_end(g->core);
-            uncork(g);
-        }
+    } else if (end && !grpc_call_failed_before_recv_message(g->call)) {
+        cork(g);
+        chassis_call_deliver_end(g->core);
+        uncork(g);
     }
     release_if_done(g);
 }
@@ -466,6 +465,16 @@ static struct chassis_executor *op_executor(const struct chassis_call *call)
     return &g->cq->executor;
 }
 
+static void op_cork(struct chassis_call *call, bool on)
+{
+    struct rpc_grpc_call *g = chassis_call_transport(call);
+    if (on) {
+        cork(g);
+    } else {
+        uncork(g);
+    }
+}
+
 static const struct chassis_transport_ops grpc_ops = {
     .name = "grpc",
     .executor = op_executor,
@@ -474,6 +483,7 @@ static const struct chassis_transport_ops grpc_ops = {
     .read = op_read,
     .send = op_send,
     .queued = op_queued,
+    .cork = op_cork,
     .end = op_end,
     .freed = op_freed,
 };

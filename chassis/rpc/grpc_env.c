@@ -47,6 +47,8 @@ void rpc_grpc_unref(void)
 
 /* ---- queues ---- */
 
+static void queue_ring(struct rpc_queue *queue);
+
 enum { IN_A_ROW = 32 };
 
 static void tag_run(struct rpc_tag *tag, bool ok)
@@ -88,7 +90,7 @@ static struct rpc_tag *aside_get(struct rpc_queue *queue)
 /* What a tag starts is often complete when it returns (a write the socket took at once). gRPC keeps
  * the first such completion of a thread in a cache if asked to: taking it from there saves the way
  * through the queue and the wake-up of its poller. After some in a row the queue has its turn. */
-static void run_on(struct rpc_queue *queue, struct rpc_tag *tag, bool ok)
+static void run_chain(struct rpc_queue *queue, struct rpc_tag *tag, bool ok)
 {
     for (unsigned n = 0; tag != NULL; n++) {
         if (n < IN_A_ROW) {
@@ -98,6 +100,29 @@ static void run_on(struct rpc_queue *queue, struct rpc_tag *tag, bool ok)
         struct rpc_tag *completed = cached(queue); /* always: rpc_queue_take sets it up again */
         if (completed != NULL) {
             aside_put(queue, completed);
+        }
+        tag = aside_get(queue);
+        ok = tag != NULL && tag->ok;
+    }
+}
+
+/* A turn: what one completion led to, then what that deferred. */
+static void run_on(struct rpc_queue *queue, struct rpc_tag *tag, bool ok)
+{
+    struct chassis_queue tasks;
+    struct chassis_task *task;
+    while (tag != NULL) {
+        run_chain(queue, tag, ok);
+        chassis_queue_take_all(&tasks, &queue->deferred);
+        while ((task = chassis_queue_pop(&tasks)) != NULL) {
+            task->run(task);
+            struct rpc_tag *completed = cached(queue);
+            if (completed != NULL) {
+                aside_put(queue, completed);
+            }
+        }
+        if (queue->deferred.n != 0) { /* by those: it has its turn by way of the queue */
+            queue_ring(queue);
         }
         tag = aside_get(queue);
         ok = tag != NULL && tag->ok;
@@ -127,19 +152,39 @@ struct rpc_queue *rpc_queue_current(void)
 
 /* ---- tasks of other roles ---- */
 
+static void ring_locked(struct rpc_queue *queue)
+{
+    if (!queue->rung) {
+        queue->rung = true;
+        grpc_call_error rc = grpc_call_start_batch(queue->bell, NULL, 0, &queue->bell_tag, NULL);
+        CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    }
+}
+
+static void queue_ring(struct rpc_queue *queue)
+{
+    pthread_mutex_lock(&queue->inbox_lock);
+    ring_locked(queue);
+    pthread_mutex_unlock(&queue->inbox_lock);
+}
+
 static void queue_post(struct chassis_executor *ex, struct chassis_task *task)
 {
     struct rpc_queue *queue = chassis_container_of(ex, struct rpc_queue, executor);
     pthread_mutex_lock(&queue->inbox_lock);
     CHASSIS_ASSERT(!task->queued);
     chassis_queue_push(&queue->inbox, task);
-    bool ring = !queue->rung;
-    queue->rung = true;
-    if (ring) { /* under the lock: afterwards the task may run, and lead to the queue's end */
-        grpc_call_error rc = grpc_call_start_batch(queue->bell, NULL, 0, &queue->bell_tag, NULL);
-        CHASSIS_ASSERT(rc == GRPC_CALL_OK);
-    }
+    ring_locked(queue); /* afterwards the task may run, and lead to the queue's end */
     pthread_mutex_unlock(&queue->inbox_lock);
+}
+
+static void queue_defer(struct chassis_executor *ex, struct chassis_task *task)
+{
+    struct rpc_queue *queue = chassis_container_of(ex, struct rpc_queue, executor);
+    CHASSIS_ASSERT(rpc_queue_current() == queue);
+    if (!task->queued) {
+        chassis_queue_push(&queue->deferred, task);
+    }
 }
 
 static void on_bell(struct rpc_tag *tag, bool ok)
@@ -171,14 +216,17 @@ static bool queue_is_current(struct chassis_executor *ex)
     return rpc_queue_current() == chassis_container_of(ex, struct rpc_queue, executor);
 }
 
-static const struct chassis_executor_ops queue_ops = {
-    .post = queue_post, .now_ns = queue_now_ns, .is_current = queue_is_current};
+static const struct chassis_executor_ops queue_ops = {.post = queue_post,
+                                                      .defer = queue_defer,
+                                                      .now_ns = queue_now_ns,
+                                                      .is_current = queue_is_current};
 
 static void bell_open(struct rpc_queue *queue)
 {
     queue->executor = (struct chassis_executor){&queue_ops, "cq"};
     pthread_mutex_init(&queue->inbox_lock, NULL);
     chassis_queue_init(&queue->inbox);
+    chassis_queue_init(&queue->deferred);
     queue->rung = false;
     queue->lame = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "bell");
     queue->bell = grpc_channel_create_call(queue->lame, NULL, 0, queue->cq,

@@ -39,7 +39,7 @@ static inline void rpc_tag_set(struct rpc_tag *tag, rpc_tag_fn run)
     atomic_store_explicit(&tag->run, run, memory_order_release);
 }
 
-/* Its executor runs tasks on the queue's thread, between tags; only post, now and is_current. */
+/* Its executor runs tasks on the queue's thread, between tags; post, defer, now and is_current. */
 struct rpc_queue {
     struct chassis_executor executor;
     pthread_mutex_t inbox_lock; /* guards the two below */
@@ -52,6 +52,7 @@ struct rpc_queue {
     pthread_t thread;
     bool running;
     uint64_t (*timers)(void);            /* runs what is due, says when to come back; NULL = none */
+    struct chassis_queue deferred;       /* to run when the turn is over; the thread's own */
     struct rpc_tag *aside, **aside_last; /* completed tags to run next; the queue's thread only */
 };
 

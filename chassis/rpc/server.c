@@ -147,6 +147,7 @@ static void method_add(struct chassis_server *server, const struct chassis_servi
         m->access = o->access;
         m->never_blocks = o->never_blocks;
         m->idempotent = o->idempotent;
+        m->encoded = o->encoded;
         if (o->request_bytes_max != 0 && o->request_bytes_max < m->request_bytes_max) {
             m->request_bytes_max = o->request_bytes_max;
         }

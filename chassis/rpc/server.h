@@ -38,6 +38,7 @@ struct chassis_server_method {
     enum chassis_access access;
     bool never_blocks;
     bool idempotent;
+    bool encoded;
     size_t request_bytes_max;
     struct chassis_method_metrics *metrics; /* rpc's own */
 };

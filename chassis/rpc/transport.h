@@ -20,12 +20,13 @@
  *  - deliver functions do nothing once the call has ended; cancel and writable as well;
  *  - the call lives until the transport has released it and no handler step is running; then `freed`
  *    runs: the transport's own state must live until then;
- *  - a method whose request type is NULL takes raw bytes: its handler is given a chassis_view.
+ *  - a method whose request type is NULL takes raw bytes: its handler is given a chassis_view; one
+ *    with the option `encoded` is given NULL and finds the bytes with chassis_call_encoded.
  * Threads: deliver, deliver_end, cancel, writable and release from the transport's threads, not two
  * of them for one call at the same time. Operations come from any role, but never two of them for
- * one call at the same time, except `send` and `queued`, which may come beside others. Ownership:
- * what is delivered as bytes is copied or decoded before the function returns; a decoded message
- * must live in chassis_call_arena() or until the call is released.
+ * one call at the same time, except `send` and `queued`, which may come beside others.
+ * Ownership: what is delivered as bytes is copied, decoded or done with before the function returns;
+ * a decoded message must live in chassis_call_arena() or until the call is released.
  */
 #ifndef CHASSIS_RPC_TRANSPORT_H
 #define CHASSIS_RPC_TRANSPORT_H
@@ -90,6 +91,8 @@ struct chassis_transport_ops {
     void (*end)(struct chassis_call *call, const struct chassis_outcome *outcome);
     /* The role the call's own work is done on cheapest; NULL: any. May be NULL itself. */
     struct chassis_executor *(*executor)(const struct chassis_call *call);
+    /* Hold sends back until they can leave in one write; only on `executor`. May be NULL. */
+    void (*cork)(struct chassis_call *call, bool on);
     /* The call object is gone (after release): free what is the transport's own. May be NULL. */
     void (*freed)(void *transport);
 };

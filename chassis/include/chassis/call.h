@@ -56,8 +56,14 @@ void *chassis_call_state(const struct chassis_call *call);
  * that has the call in hand. */
 struct chassis_arena *chassis_call_arena(struct chassis_call *call);
 /* Where an answer is sent at the least cost: the thread of the call's completion queue, for tasks
- * that never block. NULL: any role is as good. */
+ * that never block; handlers that never block and callbacks run there, too, so state that only they
+ * touch needs no lock. Can post and defer: a deferred task runs when the messages at hand have been
+ * handled. NULL: any role is as good. */
 struct chassis_executor *chassis_call_executor(const struct chassis_call *call);
+/* Methods registered with `encoded`: the bytes of the request or message being handled, as they came;
+ * of JSON as it would have come. They live as long as the decoded form would: of a unary call or a
+ * server stream until it ends, of a stream from the client until the message handler returns. */
+struct chassis_view chassis_call_encoded(const struct chassis_call *call);
 /* Carries method, trace and span id in every record. */
 struct chassis_logger *chassis_call_logger(struct chassis_call *call);
 const struct chassis_peer *chassis_call_peer(const struct chassis_call *call);
@@ -107,6 +113,11 @@ void chassis_call_reply_bytes(struct chassis_call *call, struct chassis_view enc
  * whatever its size. */
 int chassis_call_send(struct chassis_call *call, const void *message);
 int chassis_call_send_bytes(struct chassis_call *call, struct chassis_view encoded);
+/* Around a burst of sends from a task on chassis_call_executor(): they leave in as few writes as
+ * possible, none later than the uncork. Handlers and callbacks on that role are corked already.
+ * Elsewhere it does nothing. The call may be ended in between. */
+void chassis_call_cork(struct chassis_call *call);
+void chassis_call_uncork(struct chassis_call *call);
 /* Bytes waiting to be written to this client. */
 size_t chassis_call_queued_bytes(const struct chassis_call *call);
 /* `cb` each time the queue falls below half after a send was refused. */

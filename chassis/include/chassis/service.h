@@ -79,6 +79,8 @@ struct chassis_method_options {
     enum chassis_access access;
     bool never_blocks;        /* run on the completion-queue thread instead of a worker */
     bool idempotent;          /* clients may retry it */
+    bool encoded;             /* not decoded: the handler is given NULL and asks
+                                 chassis_call_encoded; checking the bytes is then its own work */
     size_t request_bytes_max; /* 0 = the server's limit */
 };
 

@@ -6,6 +6,7 @@
 #include <examples/echo/v1/echo.chassis.h>
 #include <grpc/testing/test.chassis.h>
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "http/http.h"
 #include "os/os.h"
@@ -160,14 +161,30 @@ static void cacheable(struct chassis_call *call, const Grpc__Testing__SimpleRequ
     interop_test_service_cacheable_unary_call_reply(call, &res);
 }
 
+/* Encoded: the answer's payload is the request as it would have come in protobuf form. */
+static void encoded(struct chassis_call *call, const Grpc__Testing__SimpleRequest *req)
+{
+    Grpc__Testing__SimpleResponse res = GRPC__TESTING__SIMPLE_RESPONSE__INIT;
+    Grpc__Testing__Payload payload = GRPC__TESTING__PAYLOAD__INIT;
+    struct chassis_view bytes = chassis_call_encoded(call);
+    CHASSIS_ASSERT(req == NULL);
+    payload.body.len = bytes.len;
+    payload.body.data = (uint8_t *)(uintptr_t)bytes.data;
+    res.payload = &payload;
+    interop_test_service_unary_call_reply(call, &res);
+}
+
 static const struct echo_handlers echo = {.speak = speak};
 static const struct interop_test_service_handlers interop = {
+    .unary_call = encoded,
     .cacheable_unary_call = cacheable,
     .streaming_output_call = stream_out,
     .streaming_input_call = {.message = input_message},
 };
 static const struct chassis_method_options interop_options[] = {
-    {.method = "CacheableUnaryCall", .idempotent = true}, {.method = NULL}};
+    {.method = "CacheableUnaryCall", .idempotent = true},
+    {.method = "UnaryCall", .encoded = true},
+    {.method = NULL}};
 static const char *const origins[] = {"https://app.example"};
 static const struct chassis_http_file files[] = {
     {"/index.html", "text/html", "<h1>app</h1>", 12},
@@ -319,7 +336,7 @@ static void wrong_requests_are_told_what_is_right(void **state)
     expect("POST", SPEAK, CONNECT "Connect-Timeout-Ms: soon\r\n", "{}", 400, NULL);
     expect("POST", SPEAK, JSON, "{\"input\":", 400, NULL);
     expect("POST", TEST "StreamingOutputCall", JSON, "{}", 415, NULL);
-    expect("POST", TEST "UnaryCall", JSON, "{}", 501, NULL);
+    expect("POST", TEST "EmptyCall", JSON, "{}", 501, NULL);
 }
 
 static void an_idempotent_method_can_be_got(void **state)
@@ -348,6 +365,14 @@ static void a_body_beyond_the_limit_is_refused_with_or_without_its_length(void *
     raw_free(&a);
     chassis_buf_fini(&chunked);
     free(big);
+}
+
+static void a_method_that_wants_bytes_gets_json_encoded(void **state)
+{
+    expect("POST", TEST "UnaryCall", JSON, "{\"responseSize\":300}", 200,
+           "{\"payload\":{\"body\":\"EKwC\"}}"); /* field 2, varint 300 */
+    expect("POST", TEST "UnaryCall", JSON, "{}", 200, "{\"payload\":{}}");
+    expect("POST", TEST "UnaryCall", JSON, "{\"nonsense\":1}", 400, NULL);
 }
 
 static int stream_begin(const char *json)
@@ -646,6 +671,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_OF(a_unary_method_answers_json),
+        TEST_OF(a_method_that_wants_bytes_gets_json_encoded),
         TEST_OF(response_headers_and_trailers_come_back),
         TEST_OF(a_typo_is_named_for_people_and_ignored_for_connect_clients),
         TEST_OF(protobuf_goes_in_and_comes_out),

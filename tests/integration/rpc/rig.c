@@ -169,10 +169,70 @@ static void sum_end(const void *handlers, struct chassis_call *call, const void 
     chassis_call_reply_bytes(call, chassis_view_str(text));
 }
 
+/* Encoded, typed as a StringValue: answered with the bytes that came. */
+static void bytes(const void *handlers, struct chassis_call *call, const void *request)
+{
+    assert_null(request);
+    chassis_call_reply_bytes(call, chassis_call_encoded(call));
+}
+
+/* Gathers what comes in a turn and answers it in a deferred task, each with "<message>/<turn>"; the
+ * burst is corked. Everything on the call's executor. */
+struct gather {
+    struct chassis_task task;
+    struct chassis_call *call;
+    unsigned n, turn;
+    bool over;
+    char texts[64][16];
+};
+static void gather_flush(struct chassis_task *task)
+{
+    struct gather *g = chassis_container_of(task, struct gather, task);
+    g->turn++;
+    chassis_call_cork(g->call);
+    for (unsigned i = 0; i < g->n; i++) {
+        char text[40];
+        snprintf(text, sizeof text, "%s/%u", g->texts[i], g->turn);
+        assert_int_equal(chassis_call_send_bytes(g->call, chassis_view_str(text)), 0);
+    }
+    g->n = 0;
+    if (g->over) {
+        chassis_call_finish(g->call);
+    }
+    chassis_call_uncork(g->call);
+}
+static void gather_open(const void *handlers, struct chassis_call *call, const void *request)
+{
+    struct gather *g = chassis_arena_zalloc(chassis_call_arena(call), sizeof *g);
+    g->call = call;
+    g->task.run = gather_flush;
+    chassis_call_set_state(call, g);
+}
+static void gather_message(const void *handlers, struct chassis_call *call, const void *request)
+{
+    struct gather *g = chassis_call_state(call);
+    assert_null(request);
+    assert_true(g->n < 64);
+    snprintf(g->texts[g->n++], sizeof g->texts[0], "%.*s",
+             CHASSIS_VIEW_ARG(chassis_call_encoded(call)));
+    chassis_defer(chassis_call_executor(call), &g->task);
+}
+static void gather_end(const void *handlers, struct chassis_call *call, const void *request)
+{
+    struct gather *g = chassis_call_state(call);
+    g->over = true;
+    chassis_defer(chassis_call_executor(call), &g->task);
+}
+
 #define SERVICE "draft.test.Probe"
 #define METHOD(n, k)                                                                               \
     {                                                                                              \
         .name = n, .path = "/" SERVICE "/" n, .service = SERVICE, .kind = k                        \
+    }
+#define TYPED(n, k)                                                                                \
+    {                                                                                              \
+        .name = n, .path = "/" SERVICE "/" n, .service = SERVICE, .kind = k,                       \
+        .request = (const void *)&google__protobuf__string_value__descriptor                       \
     }
 static const struct chassis_method methods[] = {
     METHOD("Echo", CHASSIS_UNARY),         METHOD("Fail", CHASSIS_UNARY),
@@ -180,7 +240,8 @@ static const struct chassis_method methods[] = {
     METHOD("Chat", CHASSIS_BIDI_STREAM),   METHOD("Sum", CHASSIS_CLIENT_STREAM),
     METHOD("Operate", CHASSIS_UNARY),      METHOD("Peer", CHASSIS_UNARY),
     METHOD("Service", CHASSIS_UNARY),      METHOD("Small", CHASSIS_UNARY),
-    METHOD("Refuse", CHASSIS_BIDI_STREAM),
+    METHOD("Refuse", CHASSIS_BIDI_STREAM), TYPED("Bytes", CHASSIS_UNARY),
+    TYPED("Gather", CHASSIS_BIDI_STREAM),
 };
 static const struct chassis_method_binding bindings[] = {
     {.method = &methods[0], .message = echo},
@@ -194,6 +255,8 @@ static const struct chassis_method_binding bindings[] = {
     {.method = &methods[8], .message = echo},
     {.method = &methods[9], .message = echo},
     {.method = &methods[10], .message = refuse_message},
+    {.method = &methods[11], .message = bytes},
+    {.method = &methods[12], .open = gather_open, .message = gather_message, .end = gather_end},
 };
 static const struct chassis_service_type type = {
     .name = SERVICE, .methods = bindings, .n_methods = sizeof methods / sizeof methods[0]};
@@ -203,6 +266,8 @@ static const struct chassis_method_options method_options[] = {
     {.method = "Service", .access = CHASSIS_ACCESS_SERVICE},
     {.method = "Small", .request_bytes_max = 100, .never_blocks = true},
     {.method = "Flood", .never_blocks = true},
+    {.method = "Bytes", .encoded = true},
+    {.method = "Gather", .encoded = true, .never_blocks = true},
     {.method = NULL},
 };
 

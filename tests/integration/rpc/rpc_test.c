@@ -47,6 +47,71 @@ static void all_kinds_of_calls_are_answered(void **state)
     rig_stop(&rig);
 }
 
+/* Not decoded: bytes that are no protobuf message reach the handler. */
+static void encoded_methods_get_the_bytes_as_they_came(void **state)
+{
+    struct rig rig;
+    struct result r;
+    rig_start(&rig, (struct chassis_server_options){0});
+    probe(rig.client, "Bytes", "\xff\xff not a message", NULL, &r);
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.first, "\xff\xff not a message");
+    rig_stop(&rig);
+}
+
+struct answers {
+    struct result result; /* first: result_stream's data */
+    unsigned n, turns, last_turn;
+    bool wrong;
+};
+
+static void on_answer(struct chassis_client_stream *stream, const void *message,
+                      struct chassis_view encoded, void *data)
+{
+    struct answers *a = data;
+    unsigned at, turn;
+    char text[40];
+    snprintf(text, sizeof text, "%.*s", CHASSIS_VIEW_ARG(encoded));
+    a->wrong = a->wrong || sscanf(text, "%u/%u", &at, &turn) != 2 || at != a->n;
+    a->n++;
+    a->turns += turn != a->last_turn;
+    a->last_turn = turn;
+}
+static void on_answers_end(struct chassis_client_stream *stream, const struct chassis_reply *status,
+                           void *data)
+{
+    struct answers *a = data;
+    on_reply(status, &a->result);
+}
+
+static void a_burst_is_handled_in_turns_and_answered_in_order(void **state)
+{
+    static const struct chassis_stream_handlers handlers = {on_answer, NULL, on_answers_end};
+    enum { N = 20000 };
+    struct rig rig;
+    struct answers a = {0};
+    struct chassis_client_stream *s;
+    char text[16];
+    rig_start(&rig, (struct chassis_server_options){0});
+    result_init(&a.result);
+    assert_int_equal(chassis_stream_open_path(rig.client, "/draft.test.Probe/Gather", NULL,
+                                              &handlers, &a, &s, NULL),
+                     0);
+    for (unsigned i = 0; i < N;) {
+        snprintf(text, sizeof text, "%u", i);
+        int rc = chassis_stream_send_bytes(s, chassis_view_str(text));
+        assert_true(rc == 0 || rc == CHASSIS_RESOURCE_EXHAUSTED);
+        i += rc == 0;
+    }
+    chassis_stream_half_close(s);
+    result_wait(&a.result);
+    assert_int_equal(a.result.code, 0);
+    assert_false(a.wrong);
+    assert_int_equal(a.n, N);
+    assert_true(a.turns < N); /* some turn held more than one */
+    rig_stop(&rig);
+}
+
 static void deadline_ends_a_call_on_both_sides(void **state)
 {
     struct rig rig;
@@ -551,6 +616,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_kinds_of_calls_are_answered),
+        cmocka_unit_test(encoded_methods_get_the_bytes_as_they_came),
+        cmocka_unit_test(a_burst_is_handled_in_turns_and_answered_in_order),
         cmocka_unit_test(deadline_ends_a_call_on_both_sides),
         cmocka_unit_test(cancel_from_the_client_reaches_the_handler),
         cmocka_unit_test(freeing_the_client_ends_its_calls_first),
