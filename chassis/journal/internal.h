@@ -9,7 +9,7 @@
 #include "base/assert.h"
 #include "base/list.h"
 #include "journal/format.h"
-#include "journal/scan.h"
+#include "journal/walk.h"
 
 enum {
     SEGMENTS_AHEAD = 1,        /* prepared beyond the one that is written */
@@ -26,27 +26,13 @@ enum {
 #define SPACE_CHECK_NS  CHASSIS_NS_PER_S          /* while there is room */
 #define SPACE_RETRY_NS  (100 * CHASSIS_NS_PER_MS) /* while there is none */
 
-struct place {
-    uint32_t segment;
-    uint32_t offset;
-};
-
 struct segment {
     uint32_t number, size;
     uint32_t end;              /* of its last record, once the log went on in the next */
     struct chassis_file *file; /* NULL until prepared */
+    unsigned refs;             /* of the journal and of scans */
     unsigned n_live;           /* streams whose oldest kept record stands here */
     struct chassis_list empty; /* streams without records, whose state stands here */
-};
-
-/* Where a record of a stream stands. The entries of a stream rise in index and in place; reading
- * starts at the last one not beyond the index. An entry that is `forced` stands at a truncation:
- * older records of the same index lie before it, so a reader jumps to it. */
-struct entry {
-    uint64_t index;
-    uint32_t segment;
-    uint32_t offset : 31;
-    uint32_t forced : 1;
 };
 
 struct term_run {
@@ -149,6 +135,8 @@ struct chassis_journal {
     uint64_t space_checked_ns;
     bool no_space;
     bool reading;
+    struct chassis_list scans;
+    uint64_t n_scans; /* opened ever */
 
     uint32_t free_to;       /* segments below are free once … */
     uint64_t free_after;    /* … this sequence is durable */
@@ -176,9 +164,18 @@ struct cached *journal_cached(const struct stream *s, uint64_t index);
 /* The last entry not beyond `index`, NULL if there is none. */
 const struct entry *journal_entry(const struct stream *s, uint64_t index);
 
+/* scan.c */
+/* The stream's records from `index` on are not to be read any more; from `replaced` on there are, or
+ * will be, others. */
+void journal_scans_cut(struct chassis_journal *j, uint32_t stream, uint64_t index,
+                       uint64_t replaced);
+void journal_scans_detach(struct chassis_journal *j);
+
 /* segments.c */
 struct segment *journal_segment(struct chassis_journal *j, uint32_t number);
 struct segment *journal_segment_add(struct chassis_journal *j, uint32_t number, uint32_t size);
+/* Close and free it when it was the last. */
+void journal_segment_unref(struct chassis_disk *disk, struct segment *segment);
 uint32_t journal_segment_size(const struct chassis_journal *j, uint32_t number);
 /* Make one segment, zero-filled and durable. Blocking. */
 int journal_segment_create(struct chassis_disk *disk, const char *directory, uint32_t number,

@@ -377,6 +377,7 @@ void chassis_journal_reset(struct chassis_journal *j, uint32_t stream, uint64_t 
     struct place at;
     journal_put(j, &h, chassis_view(NULL, 0), &at);
     journal_stream_reset(j, s, &h, at.segment);
+    journal_scans_cut(j, stream, 0, next_index);
     journal_collect(j);
     journal_flush_soon(j);
 }

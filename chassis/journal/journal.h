@@ -12,8 +12,8 @@
  *    (CHASSIS_NO_SPACE) while reads go on, and recovers by itself;
  *  - on open a torn tail after the last synced record is cut and logged; damage before it is a
  *    refusal (CHASSIS_CORRUPT) that names file and offset.
- * Threads: everything is called on the owner's executor (`owner`); writes run on `writer`, segments
- * are prepared on `preparer`; `done` runs on `owner`.
+ * Threads: everything is called on the owner's executor (`owner`), but for chassis_journal_scan_read;
+ * writes run on `writer`, segments are prepared on `preparer`; `done` runs on `owner`.
  * Ownership: payloads are copied by append.
  */
 #ifndef CHASSIS_JOURNAL_JOURNAL_H
@@ -85,9 +85,16 @@ struct chassis_journal_stream chassis_journal_stream(struct chassis_journal *jou
 /* The term of a kept record, 0 if it is not there. */
 uint64_t chassis_journal_term(struct chassis_journal *journal, uint32_t stream, uint64_t index);
 
+/* Whether a read from `index` on would come from memory alone, so that it does not block. */
+bool chassis_journal_cached(struct chassis_journal *journal, uint32_t stream, uint64_t index);
+/* The first index whose record has time_ns ≥ `time_ns`, last_index + 1 if all are older, for a stream
+ * whose times do not fall. CHASSIS_NOT_FOUND if nothing is kept. Reads at most what lies between two
+ * entries of the index (256 KiB of log, more when there are very many streams): may block. */
+int chassis_journal_at_time(struct chassis_journal *journal, uint32_t stream, int64_t time_ns,
+                            uint64_t *ret_index, struct chassis_error *err);
 /* Call `each` for the records from `index` on, until `bytes_max` of payload (at least one record) or
  * `each` returns non-zero. From the cache or the disk, checksums verified (CHASSIS_CORRUPT).
- * CHASSIS_NOT_FOUND if `index` is not kept. Views live during the call. */
+ * CHASSIS_NOT_FOUND if `index` is not kept. Views live during the call. Blocks when not cached. */
 int chassis_journal_read(struct chassis_journal *journal, uint32_t stream, uint64_t index,
                          size_t bytes_max,
                          int (*each)(const struct chassis_journal_record *record, void *data),
@@ -100,6 +107,46 @@ void chassis_journal_trim(struct chassis_journal *journal, uint32_t stream, uint
  * durable with the next append. */
 void chassis_journal_reset(struct chassis_journal *journal, uint32_t stream, uint64_t next_index,
                            uint64_t last_term);
+
+/* ---- reading away from the owner ----
+ *
+ * A scan is opened, refreshed and closed on the owner and read on any other role, one call at a time
+ * (the hand-over is the caller's: a message each way). It sees the durable records from `index` up to
+ * a bound noted at open and refresh. The segments up to there stay open, whatever is trimmed
+ * meanwhile; a record that was replaced is not delivered any more: the scan then ends before it.
+ *
+ *     owner: open ─▶ worker: read, read … next == end ─▶ owner: refresh ─▶ … ─▶ owner: close
+ */
+struct chassis_journal_scan;
+/* Memory to read into: one per reading role, shared by all scans read there. Zeroed is ready. */
+struct chassis_journal_scratch {
+    struct chassis_buf bytes;
+    uint64_t scan, start;
+    uint32_t version, segment;
+};
+void chassis_journal_scratch_fini(struct chassis_journal_scratch *scratch);
+
+/* Owner. `index` from first_index to last_index + 1; CHASSIS_NOT_FOUND if it is not kept: the text
+ * names the first that is. */
+int chassis_journal_scan_open(struct chassis_journal *journal, uint32_t stream, uint64_t index,
+                              struct chassis_journal_scan **ret_scan, struct chassis_error *err);
+/* Any role. As chassis_journal_read; `each` gets views into `scratch`, valid during its call. No
+ * record, and 0, at the bound. */
+int chassis_journal_scan_read(struct chassis_journal_scan *scan,
+                              struct chassis_journal_scratch *scratch, size_t bytes_max,
+                              int (*each)(const struct chassis_journal_record *record, void *data),
+                              void *data, struct chassis_error *err);
+/* Where the scan stands: the index read next, and the bound (one beyond the last it may read). When
+ * they are equal it wants a refresh. While a read runs, nobody else may ask. */
+uint64_t chassis_journal_scan_next(const struct chassis_journal_scan *scan);
+uint64_t chassis_journal_scan_end(const struct chassis_journal_scan *scan);
+/* Owner. Move the bound forward and let go of what was passed. CHASSIS_NOT_FOUND if the next record
+ * was trimmed meanwhile (the text names the first kept), CHASSIS_ABORTED if records that were already
+ * read have been replaced; the scan then stays as it was. A bound may lie before durable_index: at
+ * most so many segments are held at once. */
+int chassis_journal_scan_refresh(struct chassis_journal_scan *scan, struct chassis_error *err);
+/* Owner. NULL is fine; also after the journal was closed or abandoned. */
+void chassis_journal_scan_close(struct chassis_journal_scan *scan);
 
 /* Check every segment of a closed journal without changing it; each fault is reported by `fault`. */
 int chassis_journal_verify(struct chassis_disk *disk, const char *directory,

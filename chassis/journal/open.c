@@ -7,9 +7,9 @@
 
 void journal_free(struct chassis_journal *j)
 {
+    journal_scans_detach(j);
     for (uint32_t i = 0; i < j->n_segments; i++) {
-        j->disk->ops->close(j->segments[i]->file);
-        free(j->segments[i]);
+        journal_segment_unref(j->disk, j->segments[i]);
     }
     free(j->segments);
     journal_streams_free(j);
@@ -20,10 +20,10 @@ void journal_free(struct chassis_journal *j)
 }
 
 /* One valid record while scanning: what it does to its stream. */
-static int replay(struct journal_scan *scan, const struct record_header *h, uint32_t segment,
+static int replay(struct journal_walk *walk, const struct record_header *h, uint32_t segment,
                   uint32_t offset, struct chassis_error *err)
 {
-    struct chassis_journal *j = scan->data;
+    struct chassis_journal *j = walk->data;
     journal_segment(j, segment)->end = offset + (uint32_t)record_size(h->length);
     if (h->kind == RECORD_MARKER) {
         return 0;
@@ -33,7 +33,7 @@ static int replay(struct journal_scan *scan, const struct record_header *h, uint
     if ((h->kind != RECORD_DATA && h->kind != RECORD_RESET) || !follows ||
         (h->kind == RECORD_DATA && h->index == 0) || h->index > INDEX_VALUE_MAX) {
         char path[JOURNAL_PATH_MAX];
-        journal_segment_path(path, scan->directory, segment);
+        journal_segment_path(path, walk->directory, segment);
         return chassis_error_set(err, CHASSIS_CORRUPT,
                                  "segment '%s' is damaged at offset %u: record %llu of stream %u "
                                  "does not follow the one before; %s",
@@ -51,42 +51,42 @@ static int replay(struct journal_scan *scan, const struct record_header *h, uint
 
 /* Zero what stands behind the tail: a record that survived there must never be taken for one of the
  * log when the new records happen to end just before it. */
-static int cut_tail(struct chassis_journal *j, struct journal_scan *scan)
+static int cut_tail(struct chassis_journal *j, struct journal_walk *walk)
 {
     enum { CHUNK = 1 << 20 };
-    const struct scan_segment *tail = &scan->segments[scan->tail];
+    const struct walk_segment *tail = &walk->segments[walk->tail];
     uint8_t *zeros = chassis_base_zalloc(CHUNK);
     int rc = 0;
-    for (uint32_t at = scan->tail_offset; rc == 0 && at < tail->size;) {
+    for (uint32_t at = walk->tail_offset; rc == 0 && at < tail->size;) {
         uint32_t len = tail->size - at < CHUNK ? tail->size - at : CHUNK;
         rc = j->disk->ops->write(tail->file, at, zeros, len);
         at += len;
     }
     free(zeros);
     /* Later segments: empty ones are as good as new, others are made again. */
-    while (rc == 0 && scan->n_segments > scan->tail + 1) {
+    while (rc == 0 && walk->n_segments > walk->tail + 1) {
         char path[JOURNAL_PATH_MAX];
-        struct scan_segment *last = &scan->segments[scan->n_segments - 1];
+        struct walk_segment *last = &walk->segments[walk->n_segments - 1];
         journal_segment_path(path, j->directory, last->number);
         rc = j->disk->ops->unlink(j->disk, path);
         if (rc == 0) {
             j->disk->ops->close(last->file);
-            scan->n_segments--;
+            walk->n_segments--;
         }
     }
     return rc == 0 ? j->disk->ops->dir_sync(j->disk, j->directory) : rc;
 }
 
-static int write_high_water(struct chassis_journal *j, struct journal_scan *scan,
+static int write_high_water(struct chassis_journal *j, struct journal_walk *walk,
                             struct chassis_error *err)
 {
     char path[JOURNAL_PATH_MAX];
     uint8_t bytes[HIGH_WATER_SIZE];
     struct high_water *hw = &j->write.high_water;
-    *hw = (struct high_water){.segment = scan->segments[scan->tail].number,
-                              .offset = scan->tail_offset,
-                              .sequence = scan->last_sequence,
-                              .first_segment = scan->segments[0].number};
+    *hw = (struct high_water){.segment = walk->segments[walk->tail].number,
+                              .offset = walk->tail_offset,
+                              .sequence = walk->last_sequence,
+                              .first_segment = walk->segments[0].number};
     high_water_encode(bytes, hw);
     journal_path(path, j->directory, "high-water");
     int rc = chassis_disk_replace_file(j->disk, path, chassis_view(bytes, sizeof bytes), err);
@@ -98,15 +98,15 @@ static int write_high_water(struct chassis_journal *j, struct journal_scan *scan
 }
 
 /* The high-water mark comes first, so that a crash in between leaves an empty journal. */
-static int make_first(struct chassis_journal *j, struct journal_scan *scan,
+static int make_first(struct chassis_journal *j, struct journal_walk *walk,
                       struct chassis_error *err)
 {
     uint32_t number = 1;
-    if (scan->is_new) {
-        scan->high_water = (struct high_water){.segment = number, .first_segment = number};
+    if (walk->is_new) {
+        walk->high_water = (struct high_water){.segment = number, .first_segment = number};
         char path[JOURNAL_PATH_MAX];
         uint8_t bytes[HIGH_WATER_SIZE];
-        high_water_encode(bytes, &scan->high_water);
+        high_water_encode(bytes, &walk->high_water);
         journal_path(path, j->directory, "high-water");
         int rc = chassis_disk_replace_file(j->disk, path, chassis_view(bytes, sizeof bytes), err);
         if (rc < 0) {
@@ -120,58 +120,58 @@ static int make_first(struct chassis_journal *j, struct journal_scan *scan,
         return chassis_error_code(err, rc == -ENOSPC ? CHASSIS_NO_SPACE : rc,
                                   "make the first segment in '%s'", j->directory);
     }
-    scan->segments = chassis_base_realloc(scan->segments, sizeof scan->segments[0]);
-    scan->segments[0] = (struct scan_segment){number, size, file};
-    scan->n_segments = 1;
+    walk->segments = chassis_base_realloc(walk->segments, sizeof walk->segments[0]);
+    walk->segments[0] = (struct walk_segment){number, size, file};
+    walk->n_segments = 1;
     return 0;
 }
 
-static int recover(struct chassis_journal *j, struct journal_scan *scan, struct chassis_error *err)
+static int recover(struct chassis_journal *j, struct journal_walk *walk, struct chassis_error *err)
 {
-    int rc = journal_scan_files(scan, true, err);
-    if (rc == 0 && scan->n_segments == 0) {
-        rc = make_first(j, scan, err);
+    int rc = journal_walk_files(walk, true, err);
+    if (rc == 0 && walk->n_segments == 0) {
+        rc = make_first(j, walk, err);
     }
     if (rc < 0) {
         return rc;
     }
-    for (unsigned i = 0; i < scan->n_segments; i++) {
-        journal_segment_add(j, scan->segments[i].number, scan->segments[i].size);
+    for (unsigned i = 0; i < walk->n_segments; i++) {
+        journal_segment_add(j, walk->segments[i].number, walk->segments[i].size);
     }
-    rc = journal_scan_records(scan, err);
+    rc = journal_walk_records(walk, err);
     if (rc < 0) {
         return rc;
     }
-    uint32_t tail = scan->segments[scan->tail].number;
-    if (scan->torn) {
+    uint32_t tail = walk->segments[walk->tail].number;
+    if (walk->torn) {
         chassis_log_warn(j->log, "cut a torn tail: records that were never acknowledged",
                          chassis_f_str("directory", j->directory), chassis_f_u64("segment", tail),
-                         chassis_f_u64("offset", scan->tail_offset));
-        rc = cut_tail(j, scan);
+                         chassis_f_u64("offset", walk->tail_offset));
+        rc = cut_tail(j, walk);
     }
     /* What a killed process wrote may not have been synced, and will be reported as durable. */
-    for (unsigned i = 0; rc == 0 && !scan->clean && i < scan->n_segments; i++) {
-        if (scan->segments[i].number + 1 >= scan->high_water.segment) {
-            rc = j->disk->ops->sync(scan->segments[i].file);
+    for (unsigned i = 0; rc == 0 && !walk->clean && i < walk->n_segments; i++) {
+        if (walk->segments[i].number + 1 >= walk->high_water.segment) {
+            rc = j->disk->ops->sync(walk->segments[i].file);
         }
     }
-    return rc == 0 ? write_high_water(j, scan, err)
+    return rc == 0 ? write_high_water(j, walk, err)
                    : chassis_error_code(err, rc, "recover the journal in '%s'", j->directory);
 }
 
-/* Hand the files over from the scan. */
-static void adopt(struct chassis_journal *j, struct journal_scan *scan)
+/* Hand the files over from the walk. */
+static void adopt(struct chassis_journal *j, struct journal_walk *walk)
 {
-    while (j->n_segments > scan->n_segments) {
+    while (j->n_segments > walk->n_segments) {
         free(j->segments[--j->n_segments]);
     }
-    for (unsigned i = 0; i < scan->n_segments; i++) {
-        j->segments[i]->file = scan->segments[i].file;
-        scan->segments[i].file = NULL;
+    for (unsigned i = 0; i < walk->n_segments; i++) {
+        j->segments[i]->file = walk->segments[i].file;
+        walk->segments[i].file = NULL;
     }
-    j->tail_segment = scan->segments[scan->tail].number;
-    j->tail_offset = scan->tail_offset;
-    j->last_sequence = j->written_sequence = scan->last_sequence;
+    j->tail_segment = walk->segments[walk->tail].number;
+    j->tail_offset = walk->tail_offset;
+    j->last_sequence = j->written_sequence = walk->last_sequence;
     j->last_is_marker = true;
     uint64_t free_bytes = 0;
     j->no_space = j->disk->ops->space(j->disk, j->directory, &free_bytes) == 0 &&
@@ -205,6 +205,7 @@ static struct chassis_journal *journal_new(const struct chassis_journal_options 
     j->cache_bytes_per_stream =
         o->cache_bytes_per_stream != 0 ? o->cache_bytes_per_stream : 8 << 20;
     chassis_list_init(&j->cached);
+    chassis_list_init(&j->scans);
     return j;
 }
 
@@ -246,21 +247,21 @@ int chassis_journal_open(const struct chassis_journal_options *options,
                    (options->segment_bytes >= 4096 && options->segment_bytes <= 1 << 30 &&
                     options->segment_bytes % 512 == 0));
     struct chassis_journal *j = journal_new(options);
-    struct journal_scan scan = {
+    struct journal_walk walk = {
         .disk = j->disk, .directory = j->directory, .each = replay, .data = j};
     int rc = open_directory(j, err);
     if (rc == 0) {
-        rc = recover(j, &scan, err);
+        rc = recover(j, &walk, err);
     }
     if (rc == 0) {
-        adopt(j, &scan);
+        adopt(j, &walk);
         journal_init_tasks(j);
         chassis_log_info(j->log, "journal open", chassis_f_str("directory", j->directory),
                          chassis_f_u64("segments", j->n_segments),
                          chassis_f_u64("streams", j->n_streams),
                          chassis_f_u64("sequence", j->last_sequence));
     }
-    journal_scan_fini(&scan);
+    journal_walk_fini(&walk);
     if (rc < 0) {
         journal_free(j);
         return rc;
@@ -276,7 +277,7 @@ struct verify {
     void *data;
 };
 
-static int only_look(struct journal_scan *scan, const struct record_header *h, uint32_t segment,
+static int only_look(struct journal_walk *walk, const struct record_header *h, uint32_t segment,
                      uint32_t offset, struct chassis_error *err)
 {
     return 0;
@@ -289,13 +290,13 @@ int chassis_journal_verify(struct chassis_disk *disk, const char *directory,
     if (strlen(directory) > JOURNAL_PATH_MAX - 64) {
         return chassis_error_code(err, -ENAMETOOLONG, "verify journal");
     }
-    struct journal_scan scan = {.disk = disk, .directory = directory, .each = only_look};
+    struct journal_walk walk = {.disk = disk, .directory = directory, .each = only_look};
     struct chassis_error found = {0};
-    int rc = journal_scan_files(&scan, false, &found);
-    if (rc == 0 && !scan.is_new) {
-        rc = journal_scan_records(&scan, &found);
+    int rc = journal_walk_files(&walk, false, &found);
+    if (rc == 0 && !walk.is_new) {
+        rc = journal_walk_records(&walk, &found);
     }
-    journal_scan_fini(&scan);
+    journal_walk_fini(&walk);
     if (rc == CHASSIS_CORRUPT || rc == CHASSIS_BAD_VERSION) {
         fault(found.text, data);
         return 0;

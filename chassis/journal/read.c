@@ -1,130 +1,54 @@
-/* Reading a stream: the old part from the disk, the newest from memory. */
+/* Reading a stream on the owner: the old part from the disk, the newest from memory. */
 #include <stdlib.h>
 
 #include "journal/internal.h"
 
-struct read {
-    struct chassis_journal *j;
-    struct stream *s;
-    struct journal_window window;
-    struct place at;
-    uint64_t index; /* next to be delivered */
-    size_t left;    /* bytes the caller still wants */
-    bool any;       /* at least one record is always delivered */
-    int (*each)(const struct chassis_journal_record *record, void *data);
-    void *data;
-};
-
-static int damaged(const struct read *r, struct chassis_error *err)
+static bool find_source(void *context, uint32_t number, struct source *ret)
 {
-    char path[JOURNAL_PATH_MAX];
-    journal_segment_path(path, r->j->directory, r->at.segment);
-    return chassis_error_set(err, CHASSIS_CORRUPT,
-                             "segment '%s' is damaged at offset %u: no valid record there (reading "
-                             "record %llu of stream %u); %s",
-                             path, r->at.offset, (unsigned long long)r->index, r->s->id,
-                             JOURNAL_REPAIR);
-}
-
-static void go(struct read *r, struct place at)
-{
-    if (r->window.file == NULL || at.segment != r->at.segment) {
-        journal_window_move(&r->window, journal_segment(r->j, at.segment)->file);
-    }
-    r->at = at;
-}
-
-/* The record at r->at, or the first of the next segment. */
-static int fetch(struct read *r, struct record_header *ret, const uint8_t **ret_bytes,
-                 struct chassis_error *err)
-{
-    for (;;) {
-        const struct segment *seg = journal_segment(r->j, r->at.segment);
-        if (r->at.segment < r->j->tail_segment && r->at.offset >= seg->end) {
-            go(r, (struct place){r->at.segment + 1, SEGMENT_HEADER_SIZE});
-            if (r->window.file == NULL) {
-                return damaged(r, err);
-            }
-            continue;
-        }
-        int rc = CHASSIS_EOF_REACHED;
-        if (r->at.offset + RECORD_HEADER_SIZE <= seg->size) {
-            rc = journal_window_get(&r->window, r->at.offset, RECORD_HEADER_SIZE, ret_bytes);
-        }
-        if (rc == 0 && (!record_header_decode(*ret_bytes, ret) ||
-                        record_size(ret->length) > seg->size - r->at.offset)) {
-            return damaged(r, err);
-        }
-        if (rc == 0) {
-            rc = journal_window_get(&r->window, r->at.offset,
-                                    RECORD_HEADER_SIZE + (size_t)ret->length, ret_bytes);
-        }
-        if (rc < 0) {
-            return rc == CHASSIS_EOF_REACHED
-                       ? damaged(r, err)
-                       : chassis_error_code(err, rc, "read the journal in '%s'", r->j->directory);
-        }
-        return record_crc_ok(*ret_bytes, ret->length) ? 0 : damaged(r, err);
-    }
-}
-
-/* Hand one record over; false when the caller has enough. */
-static bool deliver(struct read *r, const struct chassis_journal_record *record)
-{
-    if (r->any && record->payload.len > r->left) {
+    struct chassis_journal *j = context;
+    if (number - j->segments[0]->number >= j->n_segments) {
         return false;
     }
-    r->left -= record->payload.len < r->left ? record->payload.len : r->left;
-    r->any = true;
-    r->index++;
-    return r->each(record, r->data) == 0 && r->left != 0;
+    const struct segment *seg = journal_segment(j, number);
+    *ret = (struct source){
+        .number = number,
+        .size = seg->size,
+        .end = number < j->tail_segment ? seg->end : 0,
+        .file = seg->file,
+    };
+    return true;
 }
 
-static int read_disk(struct read *r, uint64_t end, bool *ret_more, struct chassis_error *err)
+static int read_disk(struct chassis_journal *j, struct stream *s, struct journal_reader *r,
+                     uint64_t end, struct chassis_error *err)
 {
-    const struct entry *e = journal_entry(r->s, r->index);
+    const struct entry *e = journal_entry(s, r->index);
     CHASSIS_ASSERT(e != NULL);
-    const struct entry *last = r->s->entries + r->s->n_entries - 1;
-    bool go_on = r->s->next_read == r->index && !(e->forced && e->index == r->index);
-    go(r, go_on ? r->s->next_place : (struct place){e->segment, e->offset});
-    while (*ret_more && r->index < end) {
-        while (e < last && e[1].index <= r->index) {
-            e++;
-            if (e->forced) {
-                go(r, (struct place){e->segment, e->offset});
-            }
-        }
-        struct record_header h;
-        const uint8_t *bytes;
-        int rc = fetch(r, &h, &bytes, err);
-        if (rc < 0) {
-            return rc;
-        }
-        struct place at = r->at;
-        if (h.kind == RECORD_DATA && h.stream == r->s->id && h.index == r->index) {
-            struct chassis_journal_record record = {
-                .index = h.index,
-                .term = h.term,
-                .time_ns = h.time_ns,
-                .type = h.type,
-                .payload = chassis_view(bytes + RECORD_HEADER_SIZE, h.length),
-            };
-            *ret_more = deliver(r, &record);
-            if (r->index == h.index) {
-                break; /* it did not fit: the next read begins with it */
-            }
-        }
-        r->at.offset = at.offset + (uint32_t)record_size(h.length);
+    r->runs = s->entries;
+    r->n_runs = s->n_entries;
+    r->run = (uint32_t)(e - s->entries);
+    r->source = find_source;
+    r->context = j;
+    bool go_on = s->next_read == r->index && e->index != r->index;
+    int rc =
+        journal_reader_go(r, go_on ? s->next_place : (struct place){e->segment, e->offset}, err);
+    if (rc == 0) {
+        rc = journal_reader_run(r, end, err);
     }
-    r->s->next_read = r->index;
-    r->s->next_place = r->at;
-    return 0;
+    s->next_read = rc == 0 ? r->index : 0;
+    s->next_place = (struct place){r->in.number, r->offset};
+    return rc;
 }
 
-static void read_cache(struct read *r, bool more)
+static uint64_t cached_from(const struct stream *s)
 {
-    while (more && r->index <= r->s->last) {
-        const struct cached *c = journal_cached(r->s, r->index);
+    return s->last + 1 - s->cache_n;
+}
+
+static void read_cache(struct stream *s, struct journal_reader *r)
+{
+    while (!r->enough && r->index <= s->last) {
+        const struct cached *c = journal_cached(s, r->index);
         struct chassis_journal_record record = {
             .index = c->index,
             .term = c->term,
@@ -132,8 +56,15 @@ static void read_cache(struct read *r, bool more)
             .type = c->type,
             .payload = chassis_view(c->bytes, c->length),
         };
-        more = deliver(r, &record);
+        journal_reader_deliver(r, &record);
     }
+}
+
+bool chassis_journal_cached(struct chassis_journal *j, uint32_t stream, uint64_t index)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner));
+    const struct stream *s = journal_stream_find(j, stream);
+    return s == NULL || index >= cached_from(s);
 }
 
 int chassis_journal_read(struct chassis_journal *j, uint32_t stream, uint64_t index,
@@ -147,26 +78,94 @@ int chassis_journal_read(struct chassis_journal *j, uint32_t stream, uint64_t in
         return chassis_error_set(err, CHASSIS_NOT_FOUND, "stream %u has no record %llu", stream,
                                  (unsigned long long)index);
     }
-    struct read r = {
-        .j = j,
-        .s = s,
+    struct journal_reader r = {
+        .directory = j->directory,
+        .stream = stream,
         .window.disk = j->disk,
         .index = index,
         .left = bytes_max,
         .each = each,
         .data = data,
     };
-    uint64_t cached_from = s->last + 1 - s->cache_n;
-    bool more = true;
     int rc = 0;
     j->reading = true;
-    if (index < cached_from) {
-        rc = read_disk(&r, cached_from, &more, err);
+    if (index < cached_from(s)) {
+        rc = read_disk(j, s, &r, cached_from(s), err);
     }
     if (rc == 0) {
-        read_cache(&r, more);
+        read_cache(s, &r);
     }
     j->reading = false;
     chassis_buf_fini(&r.window.bytes);
+    return rc;
+}
+
+/* ---- by time ---- */
+
+struct search {
+    int64_t time_ns;
+    uint64_t found;
+};
+
+static int older(const struct chassis_journal_record *record, void *data)
+{
+    struct search *search = data;
+    if (record->time_ns >= search->time_ns) {
+        search->found = record->index;
+        return 1;
+    }
+    return 0;
+}
+
+/* The last entry whose record is older than the time, else the first: the answer lies between it and
+ * the next one. */
+static uint64_t search_entries(const struct stream *s, int64_t time_ns)
+{
+    uint32_t low = 0, high = s->n_entries;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (s->entries[mid].time_ns < time_ns) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    uint64_t index = s->entries[low != 0 ? low - 1 : 0].index;
+    return index < s->first ? s->first : index;
+}
+
+/* What is in memory needs no reading: the first cached one that is not older, `last` + 1 if all are. */
+static uint64_t search_cache(const struct stream *s, int64_t time_ns)
+{
+    uint64_t low = cached_from(s), high = s->last + 1;
+    while (low < high) {
+        uint64_t mid = low + (high - low) / 2;
+        if (journal_cached(s, mid)->time_ns < time_ns) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
+int chassis_journal_at_time(struct chassis_journal *j, uint32_t stream, int64_t time_ns,
+                            uint64_t *ret_index, struct chassis_error *err)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->reading);
+    struct stream *s = journal_stream_find(j, stream);
+    if (s == NULL || s->n_entries == 0) {
+        return chassis_error_set(err, CHASSIS_NOT_FOUND, "stream %u has no records", stream);
+    }
+    uint64_t from = search_entries(s, time_ns), in_cache = search_cache(s, time_ns);
+    if (from >= cached_from(s) || in_cache > cached_from(s)) {
+        *ret_index = in_cache;
+        return 0;
+    }
+    struct search search = {time_ns, s->last + 1};
+    int rc = chassis_journal_read(j, stream, from, SIZE_MAX, older, &search, err);
+    if (rc == 0) {
+        *ret_index = search.found;
+    }
     return rc;
 }

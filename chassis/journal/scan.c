@@ -1,336 +1,349 @@
-/* The end of the log is the first place where no valid record with the next sequence stands. It is a
- * torn tail, to be cut, unless something proves that more was durable: the high-water mark, or a
- * record that survived further on and says how far the log was synced when it was written.
+/* Reading away from the owner. The owner copies into the scan what a reader needs: the part of the
+ * stream's index up to the bound, and the segments it points to, which stay open as long as the scan
+ * holds them. Between two refreshes only the reading role touches the position; the one thing shared
+ * while it reads is `limit`, which the owner lowers when records are replaced.
  */
-#include "journal/scan.h"
-
-#include <errno.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
-#include "base/assert.h"
-#include "base/bytes.h"
+#include "journal/internal.h"
 
-enum { WINDOW_SIZE = 256 * 1024 };
+enum {
+    SCAN_RUNS_MAX = 512, /* index entries held at once: 128 MiB of log where a stream is dense */
+    SCAN_PINS_MAX = 64,  /* segments held at once, more only if one entry needs them */
+};
 
-int journal_window_get(struct journal_window *w, uint64_t offset, size_t len,
-                       const uint8_t **ret_bytes)
+struct pin {
+    struct source source; /* as of the refresh: what the reading role looks at */
+    struct segment *segment;
+};
+
+struct chassis_journal_scan {
+    struct chassis_list link;
+    struct chassis_journal *journal; /* NULL once it is gone */
+    struct chassis_disk *disk;
+    char *directory;
+    uint64_t id;
+    uint32_t version; /* rises with each refresh */
+    uint32_t stream;
+    uint64_t next, end;
+    _Atomic uint64_t limit; /* no record from here on may be delivered any more */
+    uint64_t replaced;      /* lowest index replaced since the refresh */
+    struct entry *runs;
+    struct pin *pins; /* rising numbers */
+    uint32_t n_runs, run, n_pins, cap_pins;
+    struct place at; /* segment 0: at the beginning of runs[run] */
+    uint64_t sequence;
+};
+
+void chassis_journal_scratch_fini(struct chassis_journal_scratch *scratch)
 {
-    if (offset < w->start || offset + len > w->start + w->bytes.len) {
-        size_t want = len > WINDOW_SIZE ? len : WINDOW_SIZE;
-        chassis_buf_clear(&w->bytes);
-        chassis_buf_reserve(&w->bytes, want);
-        size_t got = 0;
-        int rc = w->disk->ops->read(w->file, offset, w->bytes.data, want, &got);
-        if (rc < 0) {
-            return rc;
+    chassis_buf_fini(&scratch->bytes);
+    scratch->scan = 0;
+}
+
+/* ---- on the owner ---- */
+
+static uint32_t find_pin(const struct chassis_journal_scan *scan, uint32_t number)
+{
+    uint32_t low = 0, high = scan->n_pins;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (scan->pins[mid].source.number < number) {
+            low = mid + 1;
+        } else {
+            high = mid;
         }
-        w->start = offset;
-        w->bytes.len = got;
-        if (got < len) {
-            return CHASSIS_EOF_REACHED;
+    }
+    return low;
+}
+
+static void pin(struct chassis_journal_scan *scan, uint32_t number)
+{
+    struct chassis_journal *j = scan->journal;
+    uint32_t i = find_pin(scan, number);
+    if (i < scan->n_pins && scan->pins[i].source.number == number) {
+        return;
+    }
+    struct segment *seg = journal_segment(j, number);
+    if (seg->file == NULL) {
+        return; /* nothing is written there yet */
+    }
+    if (scan->n_pins == scan->cap_pins) {
+        scan->cap_pins = scan->cap_pins != 0 ? scan->cap_pins * 2 : 4;
+        scan->pins = chassis_base_realloc(scan->pins, scan->cap_pins * sizeof *scan->pins);
+    }
+    memmove(scan->pins + i + 1, scan->pins + i, (scan->n_pins - i) * sizeof *scan->pins);
+    scan->n_pins++;
+    seg->refs++;
+    scan->pins[i] = (struct pin){
+        .source = {.number = number,
+                   .size = seg->size,
+                   .end = number < j->tail_segment ? seg->end : 0,
+                   .file = seg->file},
+        .segment = seg,
+    };
+}
+
+static void unpin(struct chassis_disk *disk, struct pin *pins, uint32_t n_pins)
+{
+    for (uint32_t i = 0; i < n_pins; i++) {
+        journal_segment_unref(disk, pins[i].segment);
+    }
+    free(pins);
+}
+
+/* Copy the part of the index the reader needs next and hold its segments. */
+static void take_runs(struct chassis_journal_scan *scan, const struct stream *s)
+{
+    const struct entry *e = journal_entry(s, scan->next);
+    const struct entry *end = s->entries + s->n_entries;
+    uint32_t n = 0;
+    scan->end = s->durable + 1;
+    for (; e != end && e->index <= s->durable; e++) {
+        uint32_t last = e + 1 != end ? e[1].segment : s->state_segment;
+        last = last > e->segment ? last : e->segment; /* a run may go on in the next ones */
+        if (n == SCAN_RUNS_MAX || (n != 0 && scan->n_pins + (last - e->segment) >= SCAN_PINS_MAX)) {
+            scan->end = e->index;
+            break;
         }
-    }
-    *ret_bytes = w->bytes.data + (offset - w->start);
-    return 0;
-}
-
-void journal_window_move(struct journal_window *w, struct chassis_file *file)
-{
-    w->file = file;
-    w->start = 0;
-    chassis_buf_clear(&w->bytes);
-}
-
-void journal_path(char out[JOURNAL_PATH_MAX], const char *directory, const char *name)
-{
-    int len = snprintf(out, JOURNAL_PATH_MAX, "%s/%s", directory, name);
-    CHASSIS_ASSERT(len > 0 &&
-                   len < JOURNAL_PATH_MAX); /* the directory's length is checked at open */
-}
-
-void journal_segment_path(char out[JOURNAL_PATH_MAX], const char *directory, uint32_t number)
-{
-    char name[32];
-    snprintf(name, sizeof name, "%016x.seg", number);
-    journal_path(out, directory, name);
-}
-
-static int note_segment(const char *name, void *data)
-{
-    struct journal_scan *s = data;
-    if (strlen(name) != 20 || strcmp(name + 16, ".seg") != 0 ||
-        strspn(name, "0123456789abcdef") != 16) {
-        return 0;
-    }
-    unsigned long long number = strtoull(name, NULL, 16);
-    if (number > UINT32_MAX) {
-        return 0;
-    }
-    s->segments = chassis_base_realloc(s->segments, (s->n_segments + 1) * sizeof s->segments[0]);
-    s->segments[s->n_segments++] = (struct scan_segment){.number = (uint32_t)number};
-    return 0;
-}
-
-static int read_high_water(struct journal_scan *s, struct chassis_error *err)
-{
-    char path[JOURNAL_PATH_MAX];
-    journal_path(path, s->directory, "high-water");
-    struct chassis_buf data = {0};
-    int rc = chassis_disk_read_file(s->disk, path, HIGH_WATER_SIZE, &data, err);
-    if (rc == -ENOENT && s->n_segments == 0) {
-        s->is_new = true;
-        return 0;
-    }
-    if (rc == -ENOENT) {
-        return chassis_error_set(err, CHASSIS_CORRUPT,
-                                 "'%s' is missing although there are segments; %s", path,
-                                 JOURNAL_REPAIR);
-    }
-    if (rc == CHASSIS_TOO_LARGE) {
-        return chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is damaged: wrong size; %s", path,
-                                 JOURNAL_REPAIR);
-    }
-    if (rc == 0) {
-        rc = high_water_decode(data.data, data.len, path, &s->high_water, err);
-    }
-    chassis_buf_fini(&data);
-    return rc;
-}
-
-static int open_segment(struct journal_scan *s, struct scan_segment *seg, bool writable,
-                        struct chassis_error *err)
-{
-    char path[JOURNAL_PATH_MAX];
-    uint8_t header[SEGMENT_HEADER_SIZE];
-    size_t got = 0;
-    uint64_t size = 0;
-    journal_segment_path(path, s->directory, seg->number);
-    int rc = s->disk->ops->open(s->disk, path, writable ? CHASSIS_DISK_WRITE : CHASSIS_DISK_READ,
-                                &seg->file);
-    if (rc < 0) {
-        seg->file = NULL;
-        return chassis_error_code(err, rc, "open segment '%s'", path);
-    }
-    rc = s->disk->ops->read(seg->file, 0, header, sizeof header, &got);
-    if (rc == 0) {
-        rc = s->disk->ops->size(seg->file, &size);
-    }
-    if (rc < 0) {
-        return chassis_error_code(err, rc, "read segment '%s'", path);
-    }
-    rc = segment_header_decode(header, got, path, seg->number, &seg->size, err);
-    if (rc == 0 && size != seg->size) {
-        return chassis_error_set(err, CHASSIS_CORRUPT,
-                                 "segment '%s' is damaged at offset %llu: the file should have %u "
-                                 "bytes; %s",
-                                 path, (unsigned long long)size, seg->size, JOURNAL_REPAIR);
-    }
-    return rc;
-}
-
-/* Segments the high-water mark no longer counts were about to be removed. */
-static void skip_removed(struct journal_scan *s, bool writable)
-{
-    unsigned n = 0;
-    while (n < s->n_segments && s->segments[n].number < s->high_water.first_segment) {
-        if (writable) {
-            char path[JOURNAL_PATH_MAX];
-            journal_segment_path(path, s->directory, s->segments[n].number);
-            s->disk->ops->unlink(s->disk, path); /* tried again at the next open */
+        for (uint32_t number = e->segment; number <= last; number++) {
+            pin(scan, number);
         }
         n++;
     }
-    s->n_segments -= n;
-    if (n != 0) {
-        memmove(s->segments, s->segments + n, s->n_segments * sizeof s->segments[0]);
-    }
+    scan->runs = chassis_base_realloc(scan->runs, (n != 0 ? n : 1) * sizeof *scan->runs);
+    memcpy(scan->runs, e - n, n * sizeof *scan->runs);
+    scan->n_runs = n;
+    scan->run = 0;
 }
 
-static int check_numbers(struct journal_scan *s, struct chassis_error *err)
+static int no_record(uint32_t stream, uint64_t index, const struct stream *s,
+                     struct chassis_error *err)
 {
-    uint64_t want = s->high_water.first_segment;
-    for (unsigned i = 0; i < s->n_segments; i++, want++) {
-        if (s->segments[i].number != want) {
-            break;
-        }
+    uint64_t first = s != NULL ? s->first : 1, last = s != NULL ? s->last : 0;
+    if (index < first) {
+        return chassis_error_set(err, CHASSIS_NOT_FOUND,
+                                 "stream %u has no record %llu any more: the first kept is %llu",
+                                 stream, (unsigned long long)index, (unsigned long long)first);
     }
-    bool all = want == s->high_water.first_segment + s->n_segments;
-    if (all && (s->high_water.sequence == 0 || want > s->high_water.segment)) {
-        return 0;
-    }
-    return chassis_error_set(err, CHASSIS_CORRUPT, "segment '%s/%016llx.seg' is missing; %s",
-                             s->directory, (unsigned long long)want, JOURNAL_REPAIR);
+    return chassis_error_set(err, CHASSIS_NOT_FOUND,
+                             "stream %u has no record %llu: the last is %llu", stream,
+                             (unsigned long long)index, (unsigned long long)last);
 }
 
-int journal_scan_files(struct journal_scan *s, bool writable, struct chassis_error *err)
+static void take_snapshot(struct chassis_journal_scan *scan, const struct stream *s)
 {
-    int rc = s->disk->ops->list(s->disk, s->directory, note_segment, s);
-    if (rc < 0) {
-        return chassis_error_code(err, rc, "list '%s'", s->directory);
+    struct pin *pins = scan->pins;
+    uint32_t n_pins = scan->n_pins;
+    scan->pins = NULL;
+    scan->n_pins = scan->cap_pins = 0;
+    scan->n_runs = scan->run = 0;
+    scan->end = scan->next;
+    if (s != NULL && s->n_entries != 0 && scan->next <= s->durable) {
+        take_runs(scan, s);
     }
-    rc = read_high_water(s, err);
-    if (rc < 0 || s->is_new) {
-        return rc;
-    }
-    skip_removed(s, writable);
-    rc = check_numbers(s, err);
-    for (unsigned i = 0; rc == 0 && i < s->n_segments; i++) {
-        rc = open_segment(s, &s->segments[i], writable, err);
-    }
-    return rc;
+    unpin(scan->disk, pins, n_pins);
+    scan->version++;
+    scan->replaced = UINT64_MAX;
+    atomic_store(&scan->limit, UINT64_MAX);
 }
 
-/* The record at `offset`, payload included: 0, CHASSIS_NOT_FOUND (none, or a broken one), or a read
- * error. */
-static int record_at(struct journal_scan *s, struct journal_window *w,
-                     const struct scan_segment *seg, uint64_t offset, struct record_header *ret)
+int chassis_journal_scan_open(struct chassis_journal *j, uint32_t stream, uint64_t index,
+                              struct chassis_journal_scan **ret_scan, struct chassis_error *err)
 {
-    const uint8_t *bytes;
-    if (offset + RECORD_HEADER_SIZE > seg->size) {
-        return CHASSIS_NOT_FOUND;
+    CHASSIS_ASSERT(chassis_is_current(j->owner));
+    const struct stream *s = journal_stream_find(j, stream);
+    if (s != NULL ? index < s->first || index > s->last + 1 : index != 1) {
+        return no_record(stream, index, s, err);
     }
-    int rc = journal_window_get(w, offset, RECORD_HEADER_SIZE, &bytes);
-    if (rc < 0) {
-        return rc == CHASSIS_EOF_REACHED ? CHASSIS_NOT_FOUND : rc;
-    }
-    if (!record_header_decode(bytes, ret) || record_size(ret->length) > seg->size - offset) {
-        return CHASSIS_NOT_FOUND;
-    }
-    rc = journal_window_get(w, offset, RECORD_HEADER_SIZE + (size_t)ret->length, &bytes);
-    if (rc < 0) {
-        return rc == CHASSIS_EOF_REACHED ? CHASSIS_NOT_FOUND : rc;
-    }
-    return record_crc_ok(bytes, ret->length) ? 0 : CHASSIS_NOT_FOUND;
+    struct chassis_journal_scan *scan = chassis_base_zalloc(sizeof *scan);
+    scan->journal = j;
+    scan->disk = j->disk;
+    scan->directory = chassis_base_strdup(j->directory);
+    scan->id = ++j->n_scans;
+    scan->stream = stream;
+    scan->next = index;
+    chassis_list_append(&j->scans, &scan->link);
+    take_snapshot(scan, s);
+    *ret_scan = scan;
+    return 0;
 }
 
-static bool all_zero(const uint8_t *p, size_t len)
+int chassis_journal_scan_refresh(struct chassis_journal_scan *scan, struct chassis_error *err)
 {
-    return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
-}
-
-/* Search what stands behind the tail for a record that proves more to have been durable. */
-static int search_beyond(struct journal_scan *s, struct journal_window *w, unsigned i,
-                         uint64_t offset, uint64_t *durable)
-{
-    const struct scan_segment *seg = &s->segments[i];
-    journal_window_move(w, seg->file);
-    enum { STEP = 4096 };
-    while (offset < seg->size) {
-        size_t len = seg->size - offset < STEP ? (size_t)(seg->size - offset) : STEP;
-        const uint8_t *bytes;
-        int rc = journal_window_get(w, offset, len, &bytes);
-        if (rc < 0) {
-            return rc;
-        }
-        if (all_zero(bytes, len)) {
-            offset += len;
-            continue;
-        }
-        s->torn = true;
-        for (uint64_t end = offset + len; offset < end; offset += 8) {
-            struct record_header h;
-            rc = record_at(s, w, seg, offset, &h);
-            if (rc == 0 && h.sequence > s->last_sequence && h.durable < h.sequence &&
-                h.durable > *durable) {
-                *durable = h.durable;
-            }
-            if (rc < 0 && rc != CHASSIS_NOT_FOUND) {
-                return rc;
-            }
-        }
+    struct chassis_journal *j = scan->journal;
+    CHASSIS_ASSERT(j != NULL && chassis_is_current(j->owner));
+    const struct stream *s = journal_stream_find(j, scan->stream);
+    if (s != NULL && scan->next < s->first) {
+        return no_record(scan->stream, scan->next, s, err);
+    }
+    if (scan->next > scan->replaced || (s != NULL && scan->next > s->last + 1)) {
+        return chassis_error_set(err, CHASSIS_ABORTED,
+                                 "records of stream %u before %llu have been replaced since they "
+                                 "were read",
+                                 scan->stream, (unsigned long long)scan->next);
+    }
+    struct entry before = {0};
+    if (scan->n_runs != 0) {
+        before = scan->runs[scan->run];
+    }
+    take_snapshot(scan, s);
+    /* The place stays right as long as the run it was reached in is there as it was. */
+    if (scan->n_runs == 0 || scan->runs[0].segment != before.segment ||
+        scan->runs[0].offset != before.offset || scan->runs[0].index != before.index) {
+        scan->at.segment = 0;
     }
     return 0;
 }
 
-static int judge_tail(struct journal_scan *s, struct journal_window *w, struct chassis_error *err)
+void chassis_journal_scan_close(struct chassis_journal_scan *scan)
 {
-    uint64_t durable = s->high_water.sequence;
-    if (durable <= s->last_sequence && !s->clean) {
-        int rc = search_beyond(s, w, s->tail, s->tail_offset, &durable);
-        for (unsigned i = s->tail + 1; rc == 0 && i < s->n_segments; i++) {
-            rc = search_beyond(s, w, i, SEGMENT_HEADER_SIZE, &durable);
-        }
-        if (rc < 0) {
-            return chassis_error_code(err, rc, "read the journal in '%s'", s->directory);
-        }
+    if (scan != NULL) {
+        CHASSIS_ASSERT(scan->journal == NULL || chassis_is_current(scan->journal->owner));
+        chassis_list_remove(&scan->link);
+        unpin(scan->disk, scan->pins, scan->n_pins);
+        free(scan->runs);
+        free(scan->directory);
+        free(scan);
     }
-    if (durable <= s->last_sequence) {
-        return 0;
-    }
-    char path[JOURNAL_PATH_MAX];
-    journal_segment_path(path, s->directory, s->segments[s->tail].number);
-    return chassis_error_set(err, CHASSIS_CORRUPT,
-                             "segment '%s' is damaged at offset %u: record %llu is not readable, "
-                             "but all up to %llu were durable; %s",
-                             path, s->tail_offset, (unsigned long long)s->last_sequence + 1,
-                             (unsigned long long)durable, JOURNAL_REPAIR);
 }
 
-static int take(struct journal_scan *s, const struct record_header *h, uint32_t segment,
-                uint32_t offset, struct chassis_error *err)
+void journal_scans_cut(struct chassis_journal *j, uint32_t stream, uint64_t index,
+                       uint64_t replaced)
 {
-    if (h->format > JOURNAL_FORMAT) {
-        char path[JOURNAL_PATH_MAX];
-        journal_segment_path(path, s->directory, segment);
-        return chassis_error_set(err, CHASSIS_BAD_VERSION,
-                                 "segment '%s' has a record of format %u at offset %u, this "
-                                 "program knows up to %u: run the newer version",
-                                 path, h->format, offset, JOURNAL_FORMAT);
-    }
-    s->last_sequence = h->sequence;
-    s->clean = h->kind == RECORD_MARKER && h->type == 1;
-    return s->each(s, h, segment, offset, err);
-}
-
-int journal_scan_records(struct journal_scan *s, struct chassis_error *err)
-{
-    struct journal_window w = {.disk = s->disk};
-    bool first = true, end = false;
-    int rc = 0;
-    s->tail = 0;
-    s->tail_offset = SEGMENT_HEADER_SIZE;
-    for (unsigned i = 0; rc == 0 && !end && i < s->n_segments; i++) {
-        uint64_t offset = SEGMENT_HEADER_SIZE;
-        bool any = false;
-        journal_window_move(&w, s->segments[i].file);
-        for (;;) {
-            struct record_header h;
-            rc = record_at(s, &w, &s->segments[i], offset, &h);
-            bool next = rc == 0 && (first || h.sequence == s->last_sequence + 1);
-            if (!next) {
-                /* After a record the log may go on in the next segment, else this is its end. */
-                end = !any;
-                rc = rc == CHASSIS_NOT_FOUND ? 0 : rc;
-                break;
+    chassis_list_foreach (link, &j->scans) {
+        struct chassis_journal_scan *scan =
+            chassis_list_entry(link, struct chassis_journal_scan, link);
+        if (scan->stream == stream) {
+            scan->replaced = replaced < scan->replaced ? replaced : scan->replaced;
+            if (index < atomic_load(&scan->limit)) {
+                atomic_store(&scan->limit, index);
             }
-            rc = take(s, &h, s->segments[i].number, (uint32_t)offset, err);
-            if (rc < 0) {
-                chassis_buf_fini(&w.bytes);
-                return rc;
-            }
-            first = false;
-            any = true;
-            offset += record_size(h.length);
-            s->tail = i;
-            s->tail_offset = (uint32_t)offset;
         }
     }
-    if (rc < 0) {
-        chassis_error_code(err, rc, "read the journal in '%s'", s->directory);
-    } else if (s->n_segments != 0) {
-        rc = judge_tail(s, &w, err);
+}
+
+void journal_scans_detach(struct chassis_journal *j)
+{
+    chassis_list_foreach_safe (link, &j->scans) {
+        struct chassis_journal_scan *scan =
+            chassis_list_entry(link, struct chassis_journal_scan, link);
+        scan->journal = NULL;
+        chassis_list_remove(link);
     }
-    chassis_buf_fini(&w.bytes);
+}
+
+/* ---- on the reading role ---- */
+
+uint64_t chassis_journal_scan_next(const struct chassis_journal_scan *scan)
+{
+    return scan->next;
+}
+
+uint64_t chassis_journal_scan_end(const struct chassis_journal_scan *scan)
+{
+    return scan->end;
+}
+
+static bool find_source(void *context, uint32_t number, struct source *ret)
+{
+    const struct chassis_journal_scan *scan = context;
+    uint32_t i = find_pin(scan, number);
+    if (i == scan->n_pins || scan->pins[i].source.number != number) {
+        return false;
+    }
+    *ret = scan->pins[i].source;
+    return true;
+}
+
+/* The caller's `each`, but for records replaced since the refresh. */
+struct guard {
+    struct chassis_journal_scan *scan;
+    int (*each)(const struct chassis_journal_record *record, void *data);
+    void *data;
+    bool stopped;
+};
+
+static int guarded(const struct chassis_journal_record *record, void *data)
+{
+    struct guard *g = data;
+    if (record->index >= atomic_load_explicit(&g->scan->limit, memory_order_acquire)) {
+        g->stopped = true;
+        return 1;
+    }
+    return g->each(record, g->data);
+}
+
+/* What the window held of this scan since its last refresh is still good. */
+static struct journal_window window_from(struct chassis_journal_scan *scan,
+                                         struct chassis_journal_scratch *scratch)
+{
+    struct journal_window w = {.disk = scan->disk, .bytes = scratch->bytes};
+    scratch->bytes = (struct chassis_buf){0};
+    struct source source;
+    if (scratch->scan == scan->id && scratch->version == scan->version &&
+        find_source(scan, scratch->segment, &source)) {
+        w.file = source.file;
+        w.start = scratch->start;
+    } else {
+        chassis_buf_clear(&w.bytes);
+    }
+    return w;
+}
+
+static int read_runs(struct chassis_journal_scan *scan, struct journal_reader *r,
+                     struct chassis_error *err)
+{
+    const struct entry *e = &scan->runs[scan->run];
+    struct place at = {e->segment, e->offset};
+    if (scan->at.segment != 0) {
+        at = scan->at;
+    }
+    int rc = journal_reader_go(r, at, err);
+    if (rc == 0) {
+        r->sequence = scan->at.segment != 0 ? scan->sequence : 0;
+        rc = journal_reader_run(r, scan->end, err);
+    }
+    scan->run = r->run;
+    scan->at = (struct place){rc == 0 ? r->in.number : 0, r->offset};
+    scan->sequence = r->sequence;
     return rc;
 }
 
-void journal_scan_fini(struct journal_scan *s)
+int chassis_journal_scan_read(struct chassis_journal_scan *scan,
+                              struct chassis_journal_scratch *scratch, size_t bytes_max,
+                              int (*each)(const struct chassis_journal_record *record, void *data),
+                              void *data, struct chassis_error *err)
 {
-    for (unsigned i = 0; i < s->n_segments; i++) {
-        s->disk->ops->close(s->segments[i].file);
+    if (scan->next >= scan->end) {
+        return 0;
     }
-    free(s->segments);
-    s->segments = NULL;
-    s->n_segments = 0;
+    struct guard guard = {scan, each, data, false};
+    struct journal_reader r = {
+        .directory = scan->directory,
+        .stream = scan->stream,
+        .runs = scan->runs,
+        .n_runs = scan->n_runs,
+        .run = scan->run,
+        .source = find_source,
+        .context = scan,
+        .window = window_from(scan, scratch),
+        .index = scan->next,
+        .left = bytes_max,
+        .each = guarded,
+        .data = &guard,
+    };
+    int rc = read_runs(scan, &r, err);
+    scan->next = guard.stopped ? r.index - 1 : r.index;
+    if (guard.stopped) {
+        scan->end = scan->next;
+        scan->at.segment = 0;
+    }
+    scratch->bytes = r.window.bytes;
+    scratch->scan = scan->id;
+    scratch->version = scan->version;
+    scratch->segment = r.in.number;
+    scratch->start = r.window.start;
+    return rc;
 }

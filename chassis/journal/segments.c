@@ -31,6 +31,7 @@ struct segment *journal_segment_add(struct chassis_journal *j, uint32_t number, 
     struct segment *seg = chassis_base_zalloc(sizeof *seg);
     seg->number = number;
     seg->size = size;
+    seg->refs = 1;
     chassis_list_init(&seg->empty);
     if (j->n_segments == j->cap_segments) {
         j->cap_segments = j->cap_segments != 0 ? j->cap_segments * 2 : 8;
@@ -38,6 +39,14 @@ struct segment *journal_segment_add(struct chassis_journal *j, uint32_t number, 
     }
     j->segments[j->n_segments++] = seg;
     return seg;
+}
+
+void journal_segment_unref(struct chassis_disk *disk, struct segment *seg)
+{
+    if (--seg->refs == 0) {
+        disk->ops->close(seg->file);
+        free(seg);
+    }
 }
 
 static int fill(struct chassis_disk *disk, struct chassis_file *file, uint32_t number,
@@ -206,8 +215,7 @@ static void drop_free(struct chassis_journal *j, struct prepare_job *job)
     while (j->segments[n]->number < j->durable_first) {
         struct segment *seg = j->segments[n++];
         CHASSIS_ASSERT(seg->n_live == 0 && chassis_list_empty(&seg->empty));
-        j->disk->ops->close(seg->file);
-        free(seg);
+        journal_segment_unref(j->disk, seg);
     }
     job->unlink_to = j->durable_first;
     j->n_segments -= n;

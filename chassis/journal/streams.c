@@ -104,7 +104,7 @@ static void entries_thin(struct stream *s)
     s->spacing *= 2;
 }
 
-static void entries_add(struct chassis_journal *j, struct stream *s, uint64_t index,
+static void entries_add(struct chassis_journal *j, struct stream *s, const struct record_header *h,
                         struct place at, bool forced)
 {
     if (s->n_entries != 0 && !forced) {
@@ -121,10 +121,11 @@ static void entries_add(struct chassis_journal *j, struct stream *s, uint64_t in
         entries_thin(s);
     }
     if (s->n_entries == s->cap_entries) {
-        s->cap_entries = s->cap_entries != 0 ? s->cap_entries * 2 : 2;
+        s->cap_entries = s->cap_entries != 0 ? s->cap_entries * 2 : 1;
         s->entries = chassis_base_realloc(s->entries, s->cap_entries * sizeof *s->entries);
     }
-    s->entries[s->n_entries++] = (struct entry){index, at.segment, at.offset & 0x7fffffffU, forced};
+    s->entries[s->n_entries++] =
+        (struct entry){h->index, h->time_ns, at.segment, at.offset & 0x7fffffffU, forced};
 }
 
 const struct entry *journal_entry(const struct stream *s, uint64_t index)
@@ -288,6 +289,7 @@ static void cut_end(struct chassis_journal *j, struct stream *s, uint64_t index,
         s->rewrite_index = index;
     }
     s->rewrite_sequence = sequence;
+    journal_scans_cut(j, s->id, index, index);
     s->last = index - 1;
     s->next_read = 0;
     if (s->durable >= index) {
@@ -305,7 +307,7 @@ void journal_stream_add(struct chassis_journal *j, struct stream *s, const struc
     if (s->n_entries == 0) {
         s->first = h->index; /* empty, new, or what came before it was trimmed */
     }
-    entries_add(j, s, h->index, at, replaces);
+    entries_add(j, s, h, at, replaces);
     if (term_of(s, h->index) != h->term) {
         terms_add(s, h->index, h->term);
     }
