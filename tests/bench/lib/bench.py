@@ -28,9 +28,10 @@ def cpu_total(servers):
     return sum(s.cpu_s() for s in servers)
 
 
-def load(servers, **options):
-    """One run of h2_load; adds cpu_us: server CPU per operation (per message for streams)."""
-    argv = [f"{BIN}/h2_load"]
+def load(servers, program="h2_load", **options):
+    """One run of a load generator; adds cpu_us: server CPU per operation (per message for
+    streams)."""
+    argv = [f"{BIN}/{program}"]
     for name, value in options.items():
         if value is True:
             argv.append(f"--{name}")
@@ -46,7 +47,7 @@ def load(servers, **options):
     result = json.loads(child.stdout.readline() or "{}")
     if child.wait() != 0 or not result or result["errors"] or result["wrong"]:
         raise Failed(f"{' '.join(argv)}: {result}")
-    done = result["messages"] if options["kind"] == "download" else result["ops"]
+    done = result["messages"] if options.get("kind") == "download" else result["ops"]
     result["cpu_us"] = (after - before) * 1e6 / max(1, done)
     return result
 
