@@ -123,18 +123,28 @@ struct cat_publish_event {
     bool duplicate;
     uint64_t sequence; /* in the first stream that took it; 0 for a duplicate not kept any more */
 };
+/* Publishes of one order are done in the order they were made. Zeroed = ready; must outlive them. */
+struct cat_publish_order {
+    struct cat_publish *first, *last;
+};
+/* Caller's memory until `done`; what is not set is zero. */
 struct cat_publish {
     struct chassis_view stream; /* empty = by the streams' rules */
     struct cat_publish_event *events;
     uint32_t n_events;
+    struct cat_publish_order *order; /* of the caller, so that it waits for nobody else; NULL = an
+                                        order it shares with all who give none */
+    bool copy; /* readers of all streams have seen these events: dead letters */
     void (*done)(struct cat_publish *publish);
     int status;               /* of the whole: CHASSIS_NOT_FOUND (stream), CHASSIS_NO_SPACE,
                                  CHASSIS_BUSY; 0 = look at each */
     struct chassis_error err; /* text of `status`, or of the first refused event */
     struct cat_publish *next; /* the broker's own from here on */
+    struct cat_publish *waiting;
     uint32_t under_way;
     size_t bytes;
 };
+/* `done` does not run before this returns. */
 void cat_publish(struct cat_broker *broker, struct cat_publish *publish);
 
 /* ---- reading ---- */
@@ -152,7 +162,9 @@ struct cat_reader_ops {
      * tells readers of all streams whose it is. */
     int (*event)(void *data, struct chassis_view stream, const struct cat_log_event *stored,
                  const struct cat_event *event);
-    /* After a run of events: everything before `next` was given or did not match. */
+    /* After a run of events: everything before `next` was given or did not match, or was delayed and
+     * has been given since: a reader that goes on from here misses nothing. Readers of all streams: 0.
+     */
     void (*pause)(void *data, uint64_t next);
     /* Events from … to - 1 are gone. */
     void (*gap)(void *data, uint64_t from, uint64_t to);
@@ -167,6 +179,8 @@ struct cat_reader_options {
     /* Events whose time has not come are given like others: the taker keeps them until then. Groups
      * do, durably; a reader that kept them back would leave them behind its place. */
     bool delayed_at_once;
+    /* Without a filter: `event` gets NULL for the parsed event, so that nobody parses it. */
+    bool unparsed;
     const struct cat_reader_ops *ops;
     void *data;
 };

@@ -37,19 +37,25 @@ struct cat_change {
 /* Caller's memory until `done`. */
 struct cat_commit {
     void (*done)(struct cat_commit *commit);
-    struct cat_commit *next;
-    struct chassis_journal_append append;
+    struct cat_commit *next;              /* the caller's, to keep it in a list */
+    struct chassis_journal_append append; /* the catalog's own, as what follows */
+    struct cat_catalog *catalog;
+    struct chassis_buf payload;
 };
 
 int cat_catalog_open(struct chassis_journal *journal, struct chassis_logger *log,
                      struct cat_catalog **ret_catalog, struct chassis_error *err);
+/* Nothing is under way any more (or the journal was abandoned). NULL is fine. */
 void cat_catalog_close(struct cat_catalog *catalog);
+/* Commits that are not done yet, the catalog's own copying included. */
+uint32_t cat_catalog_under_way(const struct cat_catalog *catalog);
 /* One record: all or none of the changes. CHASSIS_NO_SPACE, CHASSIS_BUSY: nothing was taken. */
 int cat_catalog_commit(struct cat_catalog *catalog, const struct cat_change *changes, size_t n,
                        struct cat_commit *commit, struct chassis_error *err);
-/* Durable rows. CHASSIS_NOT_FOUND. */
+/* Durable rows. CHASSIS_NOT_FOUND. The value is borrowed until the next change of the row. */
 int cat_catalog_get(struct cat_catalog *catalog, enum cat_row_kind kind, struct chassis_view key,
                     struct chassis_view *ret_value);
+/* In the order they were written; non-zero stops. No commit inside. */
 void cat_catalog_each(struct cat_catalog *catalog, enum cat_row_kind kind,
                       int (*each)(void *data, struct chassis_view key, struct chassis_view value),
                       void *data);

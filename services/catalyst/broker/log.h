@@ -33,15 +33,25 @@ struct cat_log_options {
     uint32_t interval_ms;
 };
 
+/* What a reader must know of an event before it looks into it. */
+enum cat_mark {
+    CAT_MARK_EXPIRES = 1,      /* has an expirytime */
+    CAT_MARK_DELAYED = 2,      /* has notbefore or delayms */
+    CAT_MARK_COPY = 4,         /* stands in another stream too: not for readers of all streams */
+    CAT_MARK_UNKNOWN = 0x8000, /* the engine keeps no marks: look into the event */
+};
+
 struct cat_log_event { /* one stored event */
     uint64_t sequence;
     int64_t time_ns;           /* stored at, since the epoch; never falls within a stream */
     struct chassis_view bytes; /* CloudEvent in protobuf form */
+    uint16_t marks;            /* of enum cat_mark */
 };
 
 /* Caller's memory until `appended`. */
 struct cat_append {
     const struct chassis_view *events;
+    const uint16_t *marks; /* one per event, kept with it by engines that can */
     uint32_t n_events;
     int64_t time_ns;
     uint64_t first_sequence; /* set when `append` returns 0, by engines that know it then, else 0 */
@@ -79,6 +89,9 @@ struct cat_log_ops {
     void (*at_time)(struct cat_log *log, int64_t time_ns,
                     void (*found)(void *data, int status, uint64_t sequence), void *data);
     struct cat_log_state (*state)(struct cat_log *log);
+    /* The first sequence from which on at most so many bytes are kept; an estimate, last + 1 at most.
+     */
+    uint64_t (*at_bytes)(struct cat_log *log, uint64_t bytes_max);
     /* Events up to `through` are not needed any more. Cheap; may act later. */
     void (*trim)(struct cat_log *log, uint64_t through);
     void (*close)(struct cat_log *log);
