@@ -103,6 +103,16 @@ int cat_attribute_name_check(struct chassis_view name, struct chassis_error *err
     return 0;
 }
 
+bool cat_schema_uri(struct chassis_view schema, struct chassis_buf *out)
+{
+    size_t begin = out->len;
+    if (!cat_check_uri(schema, true)) {
+        chassis_buf_append_str(out, "https://");
+    }
+    chassis_buf_append_view(out, schema);
+    return cat_check_uri(chassis_view(out->data + begin, out->len - begin), true);
+}
+
 static bool timestamp_ok(struct cat_timestamp t)
 {
     return t.seconds >= -62135596800 && t.seconds <= 253402300799 && t.nanos >= 0 &&

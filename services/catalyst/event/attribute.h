@@ -32,4 +32,8 @@ enum cat_known {
 };
 enum cat_known cat_attribute_known(struct chassis_view name);
 
+/* A dataschema as an absolute URI: of protobuf data it may be a type URL, in which https is meant
+ * when there is no scheme (any.proto). False if that makes no URI. */
+bool cat_schema_uri(struct chassis_view schema, struct chassis_buf *out);
+
 #endif
