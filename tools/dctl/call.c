@@ -16,38 +16,6 @@ struct calling {
     struct chassis_error err; /* of printing an answer */
 };
 
-/* Cut the first JSON value off `*text`: up to where its brackets are closed, or to white space. */
-static struct chassis_view next_value(struct chassis_view *text)
-{
-    size_t at = 0, depth = 0;
-    bool in_string = false;
-    while (text->len != 0 && strchr(" \t\r\n", text->data[0]) != NULL && text->data[0] != '\0') {
-        text->data++;
-        text->len--;
-    }
-    for (; at < text->len; at++) {
-        uint8_t c = text->data[at];
-        if (in_string) {
-            at += c == '\\';
-            in_string = c != '"';
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            depth++;
-        } else if (c == '}' || c == ']') {
-            depth -= depth != 0;
-        }
-        if (!in_string && depth == 0) {
-            at++;
-            break;
-        }
-    }
-    struct chassis_view value = chassis_view(text->data, at < text->len ? at : text->len);
-    text->data += value.len;
-    text->len -= value.len;
-    return value;
-}
-
 static int add_request(struct dctl *d, struct calling *c, struct chassis_view json,
                        struct chassis_error *err)
 {
@@ -78,7 +46,7 @@ static int read_requests(struct dctl *d, struct calling *c, struct chassis_error
     for (unsigned i = 0; rc == 0 && (data = dctl_repeated(d, "data", i)) != NULL; i++) {
         rc = dctl_read_input(d, data, &text, err);
         while (rc == 0) {
-            struct chassis_view value = next_value(&text);
+            struct chassis_view value = dctl_json_next(&text);
             if (value.len == 0) {
                 break;
             }

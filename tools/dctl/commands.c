@@ -7,8 +7,11 @@ const struct dctl_option dctl_global_options[] = {
     {"output", 'o', DCTL_CHOICE, "FORMAT", "How results are printed: table (default), json, yaml.",
      formats, false},
     {"endpoint", 0, DCTL_STRING, "HOST:PORT[,…]",
-     "Where the platform listens; else DRAFT_ENDPOINT, the context's, 127.0.0.1:2221.", NULL,
-     false},
+     "Where the platform listens; else DRAFT_ENDPOINT, the context's, 127.0.0.1:2221. For events: "
+     "where Catalyst does; else DRAFT_EVENTS_ENDPOINT, the context's, who is registered as "
+     "catalyst, "
+     "127.0.0.1:2220.",
+     NULL, false},
     {"context", 0, DCTL_STRING, "NAME",
      "The project to act for; else the nearest draft.yaml upward, then the default context.", NULL,
      false},
@@ -106,6 +109,166 @@ static const struct dctl_option services_watch_options[] = {
     {0},
 };
 
+/* --- events --- */
+
+#define FILTERS                                                                                    \
+    {"source",                                                                                     \
+     0,                                                                                            \
+     DCTL_STRING,                                                                                  \
+     "TEXT",                                                                                       \
+     "Only events of this source; TEXT* = begins with, *TEXT = ends with; several: any.",          \
+     NULL,                                                                                         \
+     true},                                                                                        \
+        {"type", 't', DCTL_STRING, "TEXT", "The same for the type.", NULL, true},                  \
+        {"subject", 0, DCTL_STRING, "TEXT", "The same for the subject.", NULL, true},              \
+    {                                                                                              \
+        "sql", 0, DCTL_STRING, "EXPRESSION",                                                       \
+            "CloudEvents SQL that must be true: \"amount > 10 AND type LIKE 'order.%'\".", NULL,   \
+            false                                                                                  \
+    }
+#define QUIET                                                                                      \
+    {                                                                                              \
+        "quiet", 'q', DCTL_FLAG, NULL, "Do not print each of them.", NULL, false                   \
+    }
+#define COUNT_EVENTS                                                                               \
+    {                                                                                              \
+        "count", 'n', DCTL_NUMBER, "COUNT", "Stop after this many events.", NULL, false            \
+    }
+#define FROM                                                                                       \
+    {                                                                                              \
+        "from", 0, DCTL_STRING, "PLACE",                                                           \
+            "new (default), earliest, a sequence, an RFC 3339 time, or how long ago (10m).", NULL, \
+            false                                                                                  \
+    }
+#define DESCRIPTION                                                                                \
+    {                                                                                              \
+        "description", 0, DCTL_STRING, "TEXT", "For people.", NULL, false                          \
+    }
+
+static const char *const durabilities[] = {"fsync", "interval", "memory", NULL};
+static const char *const when_full[] = {"discard-old", "refuse-new", NULL};
+static const char *const answers[] = {"ack", "nack", "term", "none", NULL};
+
+static const struct dctl_option produce_options[] = {
+    {"type", 't', DCTL_STRING, "TYPE",
+     "Type of the events; the input is then their data instead of whole events.", NULL, false},
+    {"source", 0, DCTL_STRING, "SOURCE", "Source, where the input names none (/dctl).", NULL,
+     false},
+    {"subject", 0, DCTL_STRING, "SUBJECT", "Subject, where the input names none.", NULL, false},
+    {"id", 0, DCTL_STRING, "ID", "Id of the event (a UUID each).", NULL, false},
+    {"extension", 'x', DCTL_STRING, "NAME=VALUE", "A further attribute.", NULL, true},
+    {"content-type", 0, DCTL_STRING, "TYPE",
+     "Of the data (application/json if it is JSON, else text/plain).", NULL, false},
+    {"data", 'd', DCTL_STRING, "JSON", "As the argument; @FILE, or - for standard input.", NULL,
+     true},
+    {"stream", 's', DCTL_STRING, "NAME", "The stream (wherever the rules of streams say).", NULL,
+     false},
+    {"count", 'n', DCTL_NUMBER, "COUNT", "Send what was given this many times.", NULL, false},
+    {"batch", 0, DCTL_NUMBER, "COUNT", "Events sent and acknowledged together, 1 to 1000 (1).",
+     NULL, false},
+    QUIET,
+    {0},
+};
+static const struct dctl_option consume_options[] = {
+    FILTERS,
+    FROM,
+    {"group", 'g', DCTL_STRING, "GROUP",
+     "As a member of this group, made from the other options if it is not there.", NULL, false},
+    {"member", 0, DCTL_STRING, "NAME", "Name in the group (the address).", NULL, false},
+    {"answer", 0, DCTL_CHOICE, "ANSWER",
+     "Of a member, after an event was printed: ack (default), nack, term, none.", answers, false},
+    {"delay", 0, DCTL_DURATION, "TIME", "With nack: until the next delivery.", NULL, false},
+    {"reason", 0, DCTL_STRING, "TEXT", "With nack and term: kept in the dead letter.", NULL, false},
+    {"until-end", 0, DCTL_FLAG, NULL, "Stop at what is stored now.", NULL, false},
+    COUNT_EVENTS,
+    QUIET,
+    {0},
+};
+static const struct dctl_option tail_options[] = {
+    FILTERS,
+    {"lines", 'l', DCTL_NUMBER, "COUNT", "Begin with those of the last COUNT events (10).", NULL,
+     false},
+    COUNT_EVENTS,
+    QUIET,
+    {0},
+};
+#define STREAM_CONFIG                                                                              \
+    {"take",                                                                                       \
+     0,                                                                                            \
+     DCTL_STRING,                                                                                  \
+     "RULE",                                                                                       \
+     "type=…,source=…,subject=…: events the stream takes; '*' one token, '>' the rest.",           \
+     NULL,                                                                                         \
+     true},                                                                                        \
+        {"durability",                                                                             \
+         0,                                                                                        \
+         DCTL_CHOICE,                                                                              \
+         "HOW",                                                                                    \
+         "When an event is acknowledged: fsync (default), interval, memory.",                      \
+         durabilities,                                                                             \
+         false},                                                                                   \
+        {"interval", 0, DCTL_DURATION, "TIME", "Of --durability interval (100ms).", NULL, false},  \
+        {"max-age", 0, DCTL_DURATION, "TIME", "Older events go.", NULL, false},                    \
+        {"max-bytes", 0, DCTL_SIZE, "SIZE", "Of all events.", NULL, false},                        \
+        {"max-events", 0, DCTL_NUMBER, "COUNT", "Of all events.", NULL, false},                    \
+        {"max-event", 0, DCTL_SIZE, "SIZE", "Of one event (1MiB).", NULL, false},                  \
+        {"when-full", 0,    DCTL_CHOICE, "WHAT", "discard-old (default) or refuse-new.",           \
+         when_full,   false},                                                                      \
+        {"dedupe",                                                                                 \
+         0,                                                                                        \
+         DCTL_DURATION,                                                                            \
+         "TIME",                                                                                   \
+         "How long the same source and id are stored once (2m; 0 = off).",                         \
+         NULL,                                                                                     \
+         false},                                                                                   \
+        DESCRIPTION
+
+static const struct dctl_option streams_create_options[] = {
+    STREAM_CONFIG,
+    {"backend", 0, DCTL_STRING, "ENGINE", "journal (default), nats or kafka.", NULL, false},
+    {0},
+};
+static const struct dctl_option streams_update_options[] = {STREAM_CONFIG, {0}};
+static const struct dctl_option streams_purge_options[] = {
+    {"before", 0, DCTL_NUMBER, "SEQUENCE", "Only events before this sequence.", NULL, false},
+    {"keep", 0, DCTL_NUMBER, "COUNT", "Keep the newest COUNT events.", NULL, false},
+    {0},
+};
+static const struct dctl_option groups_create_options[] = {
+    FILTERS,
+    FROM,
+    {"ack-wait", 0, DCTL_DURATION, "TIME", "Deliver again what was not answered within (30s).",
+     NULL, false},
+    {"deliveries", 0, DCTL_NUMBER, "COUNT", "Before an event becomes a dead letter (5).", NULL,
+     false},
+    {"in-flight", 0, DCTL_NUMBER, "COUNT", "Deliveries not yet answered (1024).", NULL, false},
+    {"backoff", 0, DCTL_STRING, "TIME,…", "Waits before the second, third … delivery.", NULL,
+     false},
+    {"ordered", 0, DCTL_FLAG, NULL, "One at a time per partitionkey, else per subject.", NULL,
+     false},
+    {"dead-letters", 0, DCTL_STRING, "STREAM", "Where dead letters go (STREAM.GROUP.dead).", NULL,
+     false},
+    {"push", 0, DCTL_STRING, "URL", "POST the events there instead of waiting for members.", NULL,
+     false},
+    {"push-structured", 0, DCTL_FLAG, NULL, "Structured mode instead of binary.", NULL, false},
+    {"push-secret", 0, DCTL_STRING, "NAME", "Secret of the broker, sent as bearer token.", NULL,
+     false},
+    {"push-timeout", 0, DCTL_DURATION, "TIME", "Of one request (10s).", NULL, false},
+    {"push-concurrency", 0, DCTL_NUMBER, "COUNT", "Requests at a time (16).", NULL, false},
+    DESCRIPTION,
+    {0},
+};
+static const struct dctl_option dlq_peek_options[] = {
+    {"limit", 'n', DCTL_NUMBER, "COUNT", "At most this many, 1 to 1000 (100).", NULL, false},
+    {"from", 0, DCTL_NUMBER, "SEQUENCE", "Begin at this sequence of the dead letters.", NULL,
+     false},
+    {0},
+};
+static const struct dctl_option dlq_purge_options[] = {
+    {"through", 0, DCTL_NUMBER, "SEQUENCE", "Only those up to this sequence.", NULL, false},
+    {0},
+};
+
 static const struct dctl_option call_options[] = {
     {"data", 'd', DCTL_STRING, "JSON",
      "The request; several for a stream; @FILE, or - for standard input.", NULL, true},
@@ -166,6 +329,49 @@ const struct dctl_command dctl_commands[] = {
      "The file is complete and checked when it has its name. `blueprint --restore FILE` starts a\n"
      "new cluster from it.",
      1, 1, NULL, dctl_cluster_backup},
+    {"events produce", "[EVENT]", "Publish events; each is acknowledged when it is durable.",
+     "EVENT is a CloudEvent as JSON (or a list of them), or with --type the data of one; @FILE\n"
+     "reads a file. Without any, standard input is read line by line.\n"
+     "dctl events produce --type order.placed --source /shop '{\"amount\":5}'\n"
+     "dctl events consume orders -o json --until-end | dctl events produce --stream copy",
+     0, 1, produce_options, dctl_events_produce},
+    {"events consume", "[STREAM]", "Print events of a stream (default) as they are stored.",
+     "After a broken connection it goes on where it stood. With --group each event goes to one\n"
+     "member and is acknowledged after it was printed.",
+     0, 1, consume_options, dctl_events_consume},
+    {"events tail", "[STREAM]", "Print the last events of a stream and those that follow.", NULL, 0,
+     1, tail_options, dctl_events_tail},
+    {"streams create", "NAME", "Make a stream.",
+     "dctl streams create orders --take 'type=order.>' --max-age 7d\n"
+     "Making the same stream again is no error.",
+     1, 1, streams_create_options, dctl_streams_create},
+    {"streams list", "[PREFIX]", "List streams.", NULL, 0, 1, NULL, dctl_streams_list},
+    {"streams get", "NAME", "Show a stream.", NULL, 1, 1, NULL, dctl_streams_get},
+    {"streams update", "NAME", "Change what a stream takes and keeps.",
+     "What is not given stays; --take replaces all rules.", 1, 1, streams_update_options,
+     dctl_streams_update},
+    {"streams purge", "NAME", "Remove events from the front of a stream.",
+     "Without an option: all events.", 1, 1, streams_purge_options, dctl_streams_purge},
+    {"streams delete", "NAME", "Remove a stream, its events and its groups.", NULL, 1, 1, NULL,
+     dctl_streams_delete},
+    {"groups list", "[STREAM]", "List groups and how far they are.", NULL, 0, 1, NULL,
+     dctl_groups_list},
+    {"groups get", "[STREAM/]GROUP", "Show a group and its members.", NULL, 1, 1, NULL,
+     dctl_groups_get},
+    {"groups create", "[STREAM/]GROUP", "Make a group: a durable place its members share.", NULL, 1,
+     1, groups_create_options, dctl_groups_create},
+    {"groups seek", "[STREAM/]GROUP PLACE", "Move a group; what is in flight is forgotten.",
+     "PLACE is new, earliest, a sequence, an RFC 3339 time, or how long ago (10m).", 2, 2, NULL,
+     dctl_groups_seek},
+    {"groups delete", "[STREAM/]GROUP", "Remove a group.", NULL, 1, 1, NULL, dctl_groups_delete},
+    {"dlq list", "[STREAM]", "List groups that have dead letters.", NULL, 0, 1, NULL,
+     dctl_dlq_list},
+    {"dlq peek", "[STREAM/]GROUP", "Print dead letters of a group and why they are.", NULL, 1, 1,
+     dlq_peek_options, dctl_dlq_peek},
+    {"dlq replay", "[STREAM/]GROUP [SEQUENCE…]", "Put dead letters before their group again.",
+     "Without a SEQUENCE: all of them.", 1, 10001, NULL, dctl_dlq_replay},
+    {"dlq purge", "[STREAM/]GROUP", "Remove dead letters.", NULL, 1, 1, dlq_purge_options,
+     dctl_dlq_purge},
     {"call", "[SERVICE[/METHOD]]", "Call any method, described by the server itself.",
      "dctl call examples.echo.v1.EchoService/Speak -d '{\"input\":\"hi\"}'\n"
      "The service may be shortened as long as one name fits: echo/Speak is looked up by "

@@ -95,6 +95,43 @@ struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err)
     return d->client;
 }
 
+/* A Blueprint is named by the environment or by the context: it knows where the broker is. */
+static int events_by_name(struct dctl *d, const struct dctl_context *context,
+                          struct chassis_error *err)
+{
+    const char *platform = getenv("DRAFT_ENDPOINT");
+    platform = platform != NULL && platform[0] != '\0' ? platform : context->endpoint;
+    if (platform == NULL) {
+        return dctl_client_at(d, "127.0.0.1:2220", err);
+    }
+    int rc = dctl_client_at(d, platform, err);
+    rc = rc == 0 ? dctl_client_switch(d, "catalyst", err) : rc;
+    return rc == 0 ? 0 : chassis_error_wrap(err, "find the broker by its registered name");
+}
+
+struct chassis_client *dctl_events_client(struct dctl *d, struct chassis_error *err)
+{
+    struct dctl_context context;
+    if (d->client != NULL) {
+        return d->client;
+    }
+    if (dctl_context_find(d, &context, err) != 0) {
+        return NULL;
+    }
+    const char *target = dctl_string(d, "endpoint");
+    target = target != NULL ? target : getenv("DRAFT_EVENTS_ENDPOINT");
+    target = target != NULL && target[0] != '\0' ? target : context.events_endpoint;
+    int rc = target != NULL ? dctl_client_at(d, target, err) : events_by_name(d, &context, err);
+    return rc == 0 ? d->client : NULL;
+}
+
+bool dctl_worth_another_try(int code)
+{
+    enum chassis_error_class c = chassis_status_class(code);
+    return (c == CHASSIS_CLASS_RETRY || c == CHASSIS_CLASS_REDIRECT) &&
+           code != CHASSIS_DEADLINE_EXCEEDED && code != CHASSIS_RESOURCE_EXHAUSTED;
+}
+
 int dctl_client_at(struct dctl *d, const char *target, struct chassis_error *err)
 {
     struct dctl_context context;

@@ -29,7 +29,8 @@ enum dctl_value {
     DCTL_FLAG, /* no value */
     DCTL_STRING,
     DCTL_NUMBER,   /* 0 … 2^64-1 */
-    DCTL_DURATION, /* 500ms, 5s, 2m, 1h; a bare number is seconds */
+    DCTL_DURATION, /* 500ms, 5s, 2m, 1h, 7d; a bare number is seconds */
+    DCTL_SIZE,     /* bytes: 1000, 64KiB, 2MiB, 1GiB */
     DCTL_CHOICE,
     DCTL_FILE,
 };
@@ -102,10 +103,12 @@ bool dctl_flag(const struct dctl *d, const char *name);
 /* Checked while parsing; `otherwise` when it was not given. */
 uint64_t dctl_number(const struct dctl *d, const char *name, uint64_t otherwise);
 uint64_t dctl_duration_ms(const struct dctl *d, const char *name, uint64_t otherwise);
+uint64_t dctl_size(const struct dctl *d, const char *name, uint64_t otherwise);
 /* The `nth` value (from 0) of a repeated option; NULL beyond. */
 const char *dctl_repeated(const struct dctl *d, const char *name, unsigned nth);
 int dctl_parse_number(const char *text, uint64_t *ret_number);
 int dctl_parse_duration_ms(const char *text, uint64_t *ret_ms);
+int dctl_parse_size(const char *text, uint64_t *ret_bytes);
 
 /* help.c */
 void dctl_help(FILE *out, const char *prefix); /* "" = all; "kv" = a group; "kv get" = one */
@@ -132,6 +135,24 @@ int dctl_services_watch(struct dctl *d, int argc, char **argv);
 int dctl_cluster_status(struct dctl *d, int argc, char **argv);
 int dctl_cluster_transfer(struct dctl *d, int argc, char **argv);
 int dctl_cluster_backup(struct dctl *d, int argc, char **argv);
+int dctl_events_produce(struct dctl *d, int argc, char **argv);
+int dctl_events_consume(struct dctl *d, int argc, char **argv);
+int dctl_events_tail(struct dctl *d, int argc, char **argv);
+int dctl_streams_create(struct dctl *d, int argc, char **argv);
+int dctl_streams_list(struct dctl *d, int argc, char **argv);
+int dctl_streams_get(struct dctl *d, int argc, char **argv);
+int dctl_streams_update(struct dctl *d, int argc, char **argv);
+int dctl_streams_purge(struct dctl *d, int argc, char **argv);
+int dctl_streams_delete(struct dctl *d, int argc, char **argv);
+int dctl_groups_create(struct dctl *d, int argc, char **argv);
+int dctl_groups_list(struct dctl *d, int argc, char **argv);
+int dctl_groups_get(struct dctl *d, int argc, char **argv);
+int dctl_groups_seek(struct dctl *d, int argc, char **argv);
+int dctl_groups_delete(struct dctl *d, int argc, char **argv);
+int dctl_dlq_list(struct dctl *d, int argc, char **argv);
+int dctl_dlq_peek(struct dctl *d, int argc, char **argv);
+int dctl_dlq_replay(struct dctl *d, int argc, char **argv);
+int dctl_dlq_purge(struct dctl *d, int argc, char **argv);
 int dctl_call(struct dctl *d, int argc, char **argv);
 int dctl_context_init(struct dctl *d, int argc, char **argv);
 int dctl_context_import(struct dctl *d, int argc, char **argv);

@@ -247,3 +247,34 @@ int dctl_json_parse(struct chassis_arena *a, struct chassis_view json, struct dc
     *ret_node = node;
     return 0;
 }
+
+struct chassis_view dctl_json_next(struct chassis_view *text)
+{
+    size_t at = 0, depth = 0;
+    bool in_string = false;
+    while (text->len != 0 && strchr(" \t\r\n", text->data[0]) != NULL && text->data[0] != '\0') {
+        text->data++;
+        text->len--;
+    }
+    for (; at < text->len; at++) {
+        uint8_t c = text->data[at];
+        if (in_string) {
+            at += c == '\\';
+            in_string = c != '"';
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            depth -= depth != 0;
+        }
+        if (!in_string && depth == 0) {
+            at++;
+            break;
+        }
+    }
+    struct chassis_view value = chassis_view(text->data, at < text->len ? at : text->len);
+    text->data += value.len;
+    text->len -= value.len;
+    return value;
+}

@@ -65,13 +65,6 @@ static bool on_response(struct dctl_follower *f, const void *message, struct cha
     return w->left != 0 && !ferror(f->d->out);
 }
 
-static bool worth_another_try(int code)
-{
-    enum chassis_error_class c = chassis_status_class(code);
-    return (c == CHASSIS_CLASS_RETRY || c == CHASSIS_CLASS_REDIRECT) &&
-           code != CHASSIS_DEADLINE_EXCEEDED && code != CHASSIS_RESOURCE_EXHAUSTED;
-}
-
 int dctl_kv_watch(struct dctl *d, int argc, char **argv)
 {
     struct chassis_error err = {0};
@@ -92,7 +85,7 @@ int dctl_kv_watch(struct dctl *d, int argc, char **argv)
             break;
         }
         attempt = follower.messages != 0 ? 1 : attempt;
-        if (rc != 0 && (w.next_revision == 0 || !worth_another_try(rc))) {
+        if (rc != 0 && (w.next_revision == 0 || !dctl_worth_another_try(rc))) {
             return dctl_fail(d, &err);
         }
         if (attempt == 1) {

@@ -34,12 +34,32 @@ int dctl_parse_number(const char *text, uint64_t *ret_number)
     return 0;
 }
 
+int dctl_parse_size(const char *text, uint64_t *ret_bytes)
+{
+    static const struct {
+        const char *unit;
+        unsigned shift;
+    } units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+    size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 18) {
+        return CHASSIS_INVALID_ARGUMENT;
+    }
+    uint64_t n = strtoull(text, NULL, 10);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(text + digits, units[i].unit) == 0 && n <= UINT64_MAX >> units[i].shift) {
+            *ret_bytes = n << units[i].shift;
+            return 0;
+        }
+    }
+    return CHASSIS_INVALID_ARGUMENT;
+}
+
 int dctl_parse_duration_ms(const char *text, uint64_t *ret_ms)
 {
     static const struct {
         const char *unit;
         uint64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60000}, {"h", 3600000}};
+    } units[] = {{"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || digits > 12) {
         return CHASSIS_INVALID_ARGUMENT;
@@ -93,6 +113,12 @@ static int check_value(struct dctl *d, const struct dctl_option *o, const char *
         if (dctl_parse_duration_ms(value, &n) != 0) {
             return dctl_usage(d, "--%s takes a time such as 500ms, 5s or 2m, not '%s'", o->name,
                               value);
+        }
+        break;
+    case DCTL_SIZE:
+        if (dctl_parse_size(value, &n) != 0) {
+            return dctl_usage(d, "--%s takes bytes or a size such as 64MiB or 2GiB, not '%s'",
+                              o->name, value);
         }
         break;
     case DCTL_CHOICE:
@@ -301,6 +327,16 @@ uint64_t dctl_number(const struct dctl *d, const char *name, uint64_t otherwise)
         dctl_parse_number(text, &n);
     }
     return n;
+}
+
+uint64_t dctl_size(const struct dctl *d, const char *name, uint64_t otherwise)
+{
+    const char *text = dctl_string(d, name);
+    uint64_t bytes = otherwise;
+    if (text != NULL) {
+        dctl_parse_size(text, &bytes);
+    }
+    return bytes;
 }
 
 uint64_t dctl_duration_ms(const struct dctl *d, const char *name, uint64_t otherwise)

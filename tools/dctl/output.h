@@ -59,5 +59,8 @@ void dctl_write_yaml(const struct dctl_node *node, struct chassis_buf *out);
 /* json.c: JSON text to a tree. Depth is limited to 64. CHASSIS_MALFORMED names the byte. */
 int dctl_json_parse(struct chassis_arena *a, struct chassis_view json, struct dctl_node **ret_node,
                     struct chassis_error *err);
+/* Cut the first JSON value off `*text`: up to where its brackets are closed, or to white space. Empty
+ * when there is none. */
+struct chassis_view dctl_json_next(struct chassis_view *text);
 
 #endif

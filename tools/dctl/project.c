@@ -237,12 +237,13 @@ static int read_service(const struct reading *r, const struct chassis_yaml_node 
 }
 
 /* A list is joined by commas, as clients take it. */
-static const char *read_endpoint(const struct reading *r, const struct chassis_yaml_node *root)
+static const char *read_endpoint(const struct reading *r, const struct chassis_yaml_node *root,
+                                 const char *key)
 {
-    const struct chassis_yaml_node *list = chassis_yaml_get(root, "endpoint");
+    const struct chassis_yaml_node *list = chassis_yaml_get(root, key);
     const char *joined = NULL;
     if (list == NULL || list->kind != CHASSIS_YAML_SEQUENCE) {
-        return text(r, root, "endpoint", NULL);
+        return text(r, root, key, NULL);
     }
     for (const struct chassis_yaml_node *n = list->first; n != NULL; n = n->next) {
         if (n->kind == CHASSIS_YAML_SCALAR && n->text != NULL) {
@@ -256,8 +257,9 @@ static const char *read_endpoint(const struct reading *r, const struct chassis_y
 static int read_project(const struct reading *r, const struct chassis_yaml_node *root,
                         struct dctl_project *p)
 {
-    static const char *const known[] = {"name",           "repo", "trunk_branch", "api", "endpoint",
-                                        "cluster_secret", "tls",  "services",     NULL};
+    static const char *const known[] = {
+        "name",           "repo", "trunk_branch", "api", "endpoint", "events_endpoint",
+        "cluster_secret", "tls",  "services",     NULL};
     static const char *const known_tls[] = {"ca", "certificate", "key", "server_name", NULL};
     if (root == NULL || root->kind != CHASSIS_YAML_MAP) {
         return chassis_error_set(r->err, CHASSIS_CONFIG, "%s: not a map of keys", r->file);
@@ -272,7 +274,8 @@ static int read_project(const struct reading *r, const struct chassis_yaml_node 
     }
     const char *folder = strrchr(p->context.root, '/');
     p->context.name = text(r, root, "name", folder != NULL ? folder + 1 : p->context.root);
-    p->context.endpoint = read_endpoint(r, root);
+    p->context.endpoint = read_endpoint(r, root, "endpoint");
+    p->context.events_endpoint = read_endpoint(r, root, "events_endpoint");
     p->context.cluster_secret = path_text(r, root, "cluster_secret", p->context.root);
     p->context.ca = path_text(r, tls, "ca", p->context.root);
     p->context.certificate = path_text(r, tls, "certificate", p->context.root);
