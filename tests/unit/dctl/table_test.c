@@ -126,8 +126,9 @@ static void times_are_read_with_their_units(void **state)
     static const struct {
         const char *text;
         uint64_t ms;
-    } good[] = {{"500ms", 500}, {"5s", 5000}, {"7", 7000}, {"2m", 120000}, {"1h", 3600000}};
-    static const char *const bad[] = {"", "ms", "5d", "-1s", "1.5s", "9999999999999s"};
+    } good[] = {{"500ms", 500}, {"5s", 5000},    {"7", 7000},
+                {"2m", 120000}, {"1h", 3600000}, {"7d", 604800000}};
+    static const char *const bad[] = {"", "ms", "5w", "-1s", "1.5s", "9999999999999s"};
     uint64_t ms;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         assert_int_equal(dctl_parse_duration_ms(good[i].text, &ms), 0);
