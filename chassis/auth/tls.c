@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -12,6 +13,14 @@
 #include "base/assert.h"
 
 enum { WARN_DAYS = 30 };
+
+/* gRPC's threads may be in the middle of a handshake when the process exits, and a cleanup of
+ * OpenSSL in atexit would take its tables from under them. Whoever initializes it first decides, so
+ * this comes before main. */
+__attribute__((constructor)) static void keep_openssl_at_exit(void)
+{
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+}
 
 static BIO *bio_of(const struct chassis_buf *pem)
 {

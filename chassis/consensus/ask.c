@@ -1,4 +1,5 @@
-/* Questions to the leader's state machine: answered from its memory, never retried. */
+/* Questions to another state machine, the leader's or a certain node's: answered from its memory,
+ * never retried. */
 #include "consensus/node.h"
 
 #include "base/assert.h"
@@ -34,15 +35,18 @@ static void finish(struct chassis_ask *a, int status, const char *text)
     }
 }
 
-static int answer(struct chassis_consensus *n, uint64_t from, struct chassis_view question,
-                  struct chassis_buf *out)
+static int answer(struct chassis_consensus *n, bool leader_only, uint64_t from,
+                  struct chassis_view question, struct chassis_buf *out)
 {
     const struct chassis_state_machine *m = n->o.machine;
-    if (m->ops->ask == NULL) {
+    int (*ask)(void *, uint64_t, struct chassis_view, struct chassis_buf *) =
+        leader_only ? m->ops->ask : m->ops->ask_node;
+    if (ask == NULL) {
         return CHASSIS_UNIMPLEMENTED;
     }
-    return n->leading && n->role == RAFT_LEADER ? m->ops->ask(m->data, from, question, out)
-                                                : CHASSIS_NOT_LEADER;
+    return !leader_only || (n->leading && n->role == RAFT_LEADER)
+               ? ask(m->data, from, question, out)
+               : CHASSIS_NOT_LEADER;
 }
 
 static void on_ask(struct chassis_task *task)
@@ -55,21 +59,22 @@ static void on_ask(struct chassis_task *task)
         finish(a, CHASSIS_SHUTTING_DOWN, "this node is shutting down");
         return;
     }
-    if (n->role == RAFT_LEADER) {
-        int rc = answer(n, n->identity.id, chassis_buf_view(&a->question), &a->answer);
+    bool leader_only = s->peer == 0;
+    if (leader_only ? n->role == RAFT_LEADER : s->peer == n->identity.id) {
+        int rc = answer(n, leader_only, n->identity.id, chassis_buf_view(&a->question), &a->answer);
         finish(a, rc, chassis_status_text(rc));
         return;
     }
     s->sequence = ++n->next_sequence;
-    s->peer = n->leader;
+    s->peer = leader_only ? n->leader : s->peer;
     s->deadline_ns = node_now(n) + (a->timeout_ns != 0 ? a->timeout_ns : 2 * CHASSIS_NS_PER_S);
-    struct frame_message m = {.type = FRAME_ASK,
+    struct frame_message m = {.type = leader_only ? FRAME_ASK : FRAME_ASK_NODE,
                               .boot = n->identity.boot,
                               .sequence = s->sequence,
                               .body = chassis_buf_view(&a->question)};
-    if (n->leader == 0 || !peer_send(n, n->leader, &m)) {
-        finish(a, n->leader == 0 ? CHASSIS_NOT_LEADER : CHASSIS_UNAVAILABLE,
-               n->leader == 0 ? "no leader is known" : "the leader cannot be reached");
+    if (s->peer == 0 || !peer_send(n, s->peer, &m)) {
+        finish(a, s->peer == 0 ? CHASSIS_NOT_LEADER : CHASSIS_UNAVAILABLE,
+               s->peer == 0 ? "no leader is known" : "the other node cannot be reached");
         return;
     }
     chassis_list_append(&n->asks, &s->link);
@@ -78,8 +83,14 @@ static void on_ask(struct chassis_task *task)
 
 void chassis_consensus_ask_leader(struct chassis_consensus *n, struct chassis_ask *a)
 {
+    chassis_consensus_ask_node(n, 0, a);
+}
+
+void chassis_consensus_ask_node(struct chassis_consensus *n, uint64_t member, struct chassis_ask *a)
+{
     memset(a->internal, 0, sizeof a->internal);
     ask_state(a)->node = n;
+    ask_state(a)->peer = member;
     a->status = 0;
     chassis_error_clear(&a->error);
     a->task.run = on_ask;
@@ -88,11 +99,11 @@ void chassis_consensus_ask_leader(struct chassis_consensus *n, struct chassis_as
 
 void ask_receive(struct chassis_consensus *n, uint64_t peer, const struct frame_message *m)
 {
-    if (m->type == FRAME_ASK) {
+    if (m->type != FRAME_ANSWER) {
         struct chassis_buf out = {0};
         struct frame_message reply = {
             .type = FRAME_ANSWER, .boot = m->boot, .sequence = m->sequence};
-        reply.status = answer(n, peer, m->body, &out);
+        reply.status = answer(n, m->type == FRAME_ASK, peer, m->body, &out);
         reply.body = chassis_buf_view(&out);
         peer_send(n, peer, &reply);
         chassis_buf_fini(&out);
@@ -115,7 +126,7 @@ void ask_peer_reset(struct chassis_consensus *n, uint64_t peer)
 {
     chassis_list_foreach_safe (link, &n->asks) {
         if (ask_state(ask_of(link))->peer == peer) {
-            finish(ask_of(link), CHASSIS_UNAVAILABLE, "the connection to the leader was lost");
+            finish(ask_of(link), CHASSIS_UNAVAILABLE, "the connection to the other node was lost");
         }
     }
 }
@@ -124,7 +135,7 @@ void ask_tick(struct chassis_consensus *n, uint64_t now)
 {
     chassis_list_foreach_safe (link, &n->asks) {
         if (ask_state(ask_of(link))->deadline_ns <= now) {
-            finish(ask_of(link), CHASSIS_UNAVAILABLE, "the leader did not answer in time");
+            finish(ask_of(link), CHASSIS_UNAVAILABLE, "the other node did not answer in time");
         }
     }
 }

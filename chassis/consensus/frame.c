@@ -44,6 +44,8 @@ static const uint8_t frame_layout[FRAME_TYPE_END][10] = {
     [FRAME_ANSWER] = {F_BOOT, F_SEQUENCE, F_STATUS, F_BODY},
     [FRAME_FETCH] = {F_INDEX, F_OFFSET, F_SIZE},
     [FRAME_CHUNK] = {F_INDEX, F_TERM, F_OFFSET, F_SIZE, F_STATUS, F_BODY},
+    [FRAME_ABOUT] = {F_BODY},
+    [FRAME_ASK_NODE] = {F_BOOT, F_SEQUENCE, F_BODY},
 };
 
 /* Fixed places for what is patched after the entries were written. */

@@ -39,6 +39,8 @@ enum frame_type {
     FRAME_ANSWER,
     FRAME_FETCH,
     FRAME_CHUNK,
+    FRAME_ABOUT,    /* where the sender serves clients; once per stream */
+    FRAME_ASK_NODE, /* to the state machine of this very node; answered by FRAME_ANSWER */
     FRAME_TYPE_END,
 };
 
@@ -65,8 +67,8 @@ struct frame_message {
     uint8_t version;             /* of the raft message */
     bool granted, pre_vote, disrupt;
     uint32_t n_entries;       /* APPEND */
-    struct chassis_view body; /* PROPOSE: envelope; ASK, ANSWER, CHUNK: bytes; INSTALL:
-                                    configuration; refusals: text; APPEND: encoded entries */
+    struct chassis_view body; /* PROPOSE: envelope; ASK, ASK_NODE, ANSWER, CHUNK: bytes; INSTALL:
+                                    configuration; refusals, ABOUT: text; APPEND: encoded entries */
 };
 
 /* Begin a frame in an empty buffer; append messages; seal. */

@@ -480,6 +480,8 @@ void catchup_fini(struct chassis_consensus *n);
 
 /* status.c */
 void status_turn(struct chassis_consensus *n);
+void status_tell(struct chassis_consensus *n, uint64_t peer);
+void status_told(struct chassis_consensus *n, uint64_t peer, struct chassis_view address);
 void transfer_turn(struct chassis_consensus *n);
 void transfer_fini(struct chassis_consensus *n);
 void transfer_fail_all(struct chassis_consensus *n, int status, const char *text);

@@ -375,6 +375,10 @@ int chassis_consensus_open(const struct chassis_consensus_options *options,
         n->status.n_members = n->identity.n_members;
         memcpy(n->status.cluster_id, n->identity.cluster_id, sizeof n->status.cluster_id);
         memcpy(n->status.members, n->identity.members, sizeof n->status.members);
+        for (unsigned i = 0; i < n->status.n_members; i++) { /* until it says otherwise */
+            struct chassis_consensus_member *m = &n->status.members[i];
+            memcpy(m->service, m->address, sizeof m->service);
+        }
         rc = open_pieces(n, err);
     }
     if (rc != 0) {

@@ -92,6 +92,10 @@ void chassis_consensus_abandon(struct chassis_consensus *node);
  * not say it (port 0). */
 void chassis_consensus_set_address(struct chassis_consensus *node, const char *address);
 
+/* Before start: where this node serves clients, when that is not where peers dial it. The others are
+ * told when they connect. */
+void chassis_consensus_set_service_address(struct chassis_consensus *node, const char *address);
+
 /* A damaged record was met in the store: durable, so that the next start drops the store and fills
  * it from checkpoint and log. From any role; blocks for a write. The caller sees to it that the
  * process ends soon. */

@@ -304,6 +304,7 @@ static void on_up(void *data, uint64_t peer, uint64_t boot, uint32_t version)
     p->store_low = false;
     p->commit_told = p->commit_asked = 0;
     chassis_log_info(n->log, "peer connected", chassis_f_str("peer", p->member->name));
+    status_tell(n, peer);
     propose_peer_reset(n, peer);
     ask_peer_reset(n, peer);
     catchup_peer_reset(n, peer);
@@ -360,6 +361,7 @@ static int on_message(const struct frame_message *m, void *data)
         read_receive(in->n, in->peer, m);
         return 0;
     case FRAME_ASK:
+    case FRAME_ASK_NODE:
     case FRAME_ANSWER:
         ask_receive(in->n, in->peer, m);
         return 0;
@@ -367,6 +369,9 @@ static int on_message(const struct frame_message *m, void *data)
     case FRAME_FETCH:
     case FRAME_CHUNK:
         catchup_receive(in->n, in->peer, m);
+        return 0;
+    case FRAME_ABOUT:
+        status_told(in->n, in->peer, m->body);
         return 0;
     case FRAME_TYPE_END:
         break;

@@ -76,7 +76,37 @@ void chassis_consensus_set_address(struct chassis_consensus *n, const char *addr
     pthread_mutex_lock(&n->status_lock);
     snprintf(n->status.members[0].address, sizeof n->status.members[0].address, "%.*s",
              CHASSIS_CONSENSUS_ADDRESS_MAX - 1, address);
+    snprintf(n->status.members[0].service, sizeof n->status.members[0].service, "%s",
+             n->status.members[0].address);
     pthread_mutex_unlock(&n->status_lock);
+}
+
+void chassis_consensus_set_service_address(struct chassis_consensus *n, const char *address)
+{
+    CHASSIS_ASSERT(!n->started);
+    struct chassis_consensus_member *self = &n->status.members[n->identity.id - 1];
+    pthread_mutex_lock(&n->status_lock);
+    snprintf(self->service, sizeof self->service, "%.*s", CHASSIS_CONSENSUS_ADDRESS_MAX - 1,
+             address);
+    pthread_mutex_unlock(&n->status_lock);
+}
+
+/* A peer hears where this node serves clients: peers may dial another port. */
+void status_tell(struct chassis_consensus *n, uint64_t peer)
+{
+    const struct chassis_consensus_member *self = &n->status.members[n->identity.id - 1];
+    struct frame_message m = {.type = FRAME_ABOUT, .body = chassis_view_str(self->service)};
+    peer_send(n, peer, &m);
+}
+
+void status_told(struct chassis_consensus *n, uint64_t peer, struct chassis_view address)
+{
+    struct chassis_consensus_member *member = &n->status.members[peer - 1];
+    if (address.len < sizeof member->service && memchr(address.data, 0, address.len) == NULL) {
+        pthread_mutex_lock(&n->status_lock);
+        snprintf(member->service, sizeof member->service, "%.*s", CHASSIS_VIEW_ARG(address));
+        pthread_mutex_unlock(&n->status_lock);
+    }
 }
 
 uint32_t chassis_consensus_version(struct chassis_consensus *n)

@@ -243,10 +243,34 @@ static void set_own_address(struct chassis *c)
     chassis_consensus_set_address(c->cluster->node, address);
 }
 
+/* With a second listener for peers the others learn where this node serves clients: on the host they
+ * dial, unless configured. */
+static void set_service_address(struct chassis *c)
+{
+    const struct chassis_settings *s = &c->settings;
+    struct chassis_consensus_status status;
+    char address[CHASSIS_CONSENSUS_ADDRESS_MAX + 32];
+    if (!settings_peer_listener(s) || s->raft_members.n == 0) {
+        return;
+    }
+    chassis_consensus_status(c->cluster->node, &status);
+    const char *dialled = status.members[status.id - 1].address;
+    const char *colon = strrchr(dialled, ':');
+    int host = colon != NULL ? (int)(colon - dialled) : (int)strlen(dialled);
+    if (s->internal_host != NULL) {
+        snprintf(address, sizeof address, "%s", c->rpc_address);
+    } else {
+        int64_t port = s->internal_port != 0 ? s->internal_port : chassis_server_port(c->server, 0);
+        snprintf(address, sizeof address, "%.*s:%lld", host, dialled, (long long)port);
+    }
+    chassis_consensus_set_service_address(c->cluster->node, address);
+}
+
 int stage_cluster_start(struct chassis *c, struct chassis_error *err)
 {
     if (c->cluster != NULL) {
         set_own_address(c);
+        set_service_address(c);
         chassis_consensus_start(c->cluster->node, on_node_ready, c);
     }
     return 0;

@@ -48,7 +48,7 @@ static int new_server(struct chassis *c, const char **operators, const char **pe
          .plaintext_beyond_loopback = s->plaintext,
          .peer_only = true},
     };
-    bool second = c->machine != NULL && s->raft_port != 0 && s->raft_port != s->bind_port;
+    bool second = c->machine != NULL && settings_peer_listener(s);
     struct chassis_server_options options = {
         .listeners = listeners,
         .n_listeners = second ? 2 : 1,

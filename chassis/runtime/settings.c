@@ -124,6 +124,11 @@ static void check_log_modules(const struct chassis_settings *s, struct chassis_b
     }
 }
 
+bool settings_peer_listener(const struct chassis_settings *s)
+{
+    return s->raft_port != 0 && s->raft_port != s->bind_port;
+}
+
 int chassis_settings_check(const struct chassis_settings *s, struct chassis_buf *problems)
 {
     size_t before = problems->len;

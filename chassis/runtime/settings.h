@@ -58,4 +58,7 @@ extern const struct chassis_config_key chassis_settings_table[];
  * each mistake; CHASSIS_CONFIG if there is any. */
 int chassis_settings_check(const struct chassis_settings *s, struct chassis_buf *problems);
 
+/* Peers have a listener of their own. */
+bool settings_peer_listener(const struct chassis_settings *s);
+
 #endif

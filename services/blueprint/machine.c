@@ -63,12 +63,20 @@ static int ask(void *data, uint64_t from, struct chassis_view question,
     return started(b) ? bp_sd_ask(&b->sd, question, ret_answer) : CHASSIS_UNAVAILABLE;
 }
 
+static int ask_node(void *data, uint64_t from, struct chassis_view question,
+                    struct chassis_buf *ret_answer)
+{
+    struct blueprint *b = data;
+    return b->describe != NULL ? b->describe(b->describe_data, ret_answer) : CHASSIS_UNIMPLEMENTED;
+}
+
 const struct chassis_state_machine_ops bp_machine_ops = {
     .apply = apply,
     .committed = committed,
     .restored = restored,
     .leadership = leadership,
     .ask = ask,
+    .ask_node = ask_node,
     .version = BP_CODEC_VERSION,
 };
 

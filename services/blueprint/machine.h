@@ -13,6 +13,9 @@
 struct blueprint {
     bool started; /* atomic: the controllers are there (the log is replayed before that) */
     bool leader;  /* what consensus said before they were; loop role */
+    /* What this node says of itself to others: the view's (cluster/rpc.h). */
+    int (*describe)(void *data, struct chassis_buf *ret_answer);
+    void *describe_data;
     struct bp_kv kv;
     struct bp_sd sd;
 };

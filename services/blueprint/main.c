@@ -85,6 +85,8 @@ int main(int argc, char **argv)
     struct chassis *c = chassis_new("blueprint", argc, argv);
     struct chassis_state_machine machine = bp_machine(&blueprint);
     bp_cluster_init(&cluster, c);
+    blueprint.describe = bp_cluster_describe;
+    blueprint.describe_data = &cluster;
     chassis_runtime_with_default(c, "service.network.bind_port", "2221");
     chassis_runtime_with_http_offset(c, 100);
     chassis_with_config(c, table, &settings);

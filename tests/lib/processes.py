@@ -2,6 +2,7 @@
 conditions, services, and Blueprint clusters of one or three nodes on loopback."""
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -31,14 +32,32 @@ def rmtree(path):
     shutil.rmtree(path, ignore_errors=True)
 
 
+CLAIMS = []  # sockets whose names say which ports this process uses
+
+
+def free_port():
+    """One below the range from which the kernel serves port 0 and connections: nobody is given it
+    between here and its use, nor while the process that has it is restarted. Claimed against other
+    tests until this process ends."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as f:
+        first = int(f.read().split()[0])
+    first = first if first > 12000 else 32768
+    while True:
+        port = random.randrange(10000, first)
+        claim, probe = socket.socket(socket.AF_UNIX), socket.socket()
+        try:
+            claim.bind(f"\0draft-test-port-{port}")
+            probe.bind(("127.0.0.1", port))
+            CLAIMS.append(claim)
+            return port
+        except OSError:
+            claim.close()
+        finally:
+            probe.close()
+
+
 def free_ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+    return [free_port() for _ in range(n)]
 
 
 def pause(seconds):
@@ -135,13 +154,14 @@ class Service:
         self.data = f"{self.directory}/{name}"
         self.port_file = f"{self.directory}/{name}.ports"
         self.log = f"{self.directory}/{name}.log"
-        self.flags, self.ports, self.env, self.server = list(flags), ports or {}, env, None
+        self.flags, self.env, self.server = list(flags), env, None
+        self.ports = {"rpc": free_port(), "http": free_port()} | (ports or {})
         self.program = "blueprint"
 
     def argv(self):
         return [f"{BIN}/{self.program}",
-                f"--service.network.bind_port={self.ports.get('rpc', 0)}",
-                f"--service.network.http_port={self.ports.get('http', 0)}",
+                f"--service.network.bind_port={self.ports['rpc']}",
+                f"--service.network.http_port={self.ports['http']}",
                 "--service.network.admin_port=0",
                 f"--service.network.port_file={self.port_file}",
                 f"--service.data_directory={self.data}", *self.flags]

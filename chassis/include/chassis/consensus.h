@@ -49,6 +49,9 @@ struct chassis_state_machine_ops {
      * replication, on the leader's loop role. NULL: CHASSIS_UNIMPLEMENTED. */
     int (*ask)(void *data, uint64_t from, struct chassis_view question,
                struct chassis_buf *ret_answer);
+    /* A question to this very node, whoever leads; on its loop role. NULL: CHASSIS_UNIMPLEMENTED. */
+    int (*ask_node)(void *data, uint64_t from, struct chassis_view question,
+                    struct chassis_buf *ret_answer);
     /* The newest command version the code understands; a node proposes only what all announce. */
     uint32_t version;
 };
@@ -95,9 +98,10 @@ struct chassis_read {
 };
 void chassis_consensus_read(struct chassis_consensus *node, struct chassis_read *read);
 
-/* Ask the present leader's state machine (ops->ask) something that is not replicated: heartbeats,
- * what only its memory knows. Best effort within the timeout: never retried, CHASSIS_NOT_LEADER or
- * CHASSIS_UNAVAILABLE when there is no leader to ask. */
+/* Ask a state machine something that is not replicated: the present leader's (ops->ask) heartbeats
+ * and what only its memory knows, or any node's (ops->ask_node) what it says of itself. Goes the way
+ * of the peers' messages. Best effort within the timeout: never retried, CHASSIS_NOT_LEADER or
+ * CHASSIS_UNAVAILABLE when there is nobody to ask. */
 struct chassis_ask {
     struct chassis_buf question; /* taken */
     uint64_t timeout_ns;         /* 0 = 2 s */
@@ -110,6 +114,8 @@ struct chassis_ask {
     uint64_t internal[8];
 };
 void chassis_consensus_ask_leader(struct chassis_consensus *node, struct chassis_ask *ask);
+void chassis_consensus_ask_node(struct chassis_consensus *node, uint64_t member,
+                                struct chassis_ask *ask);
 
 /* The store the state machine is applied to, for read transactions on any role. The pointer may
  * change when a checkpoint is installed: hold it (acquire) only while reading, then release. */
@@ -128,7 +134,9 @@ enum chassis_consensus_role {
 struct chassis_consensus_member {
     uint64_t id;
     char name[64];                               /* raft.node-id */
-    char address[CHASSIS_CONSENSUS_ADDRESS_MAX]; /* host:port of its gRPC listener */
+    char address[CHASSIS_CONSENSUS_ADDRESS_MAX]; /* host:port that peers dial */
+    char service[CHASSIS_CONSENSUS_ADDRESS_MAX]; /* where it serves clients, as it said when it
+                                                    connected; `address` until then */
     bool connected;                              /* as seen from this node */
     uint64_t match_index;                        /* on the leader only */
 };

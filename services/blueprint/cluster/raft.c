@@ -62,7 +62,7 @@ static void rpc_stats(struct chassis_call *call, const RAFT(StatsRequest) * req)
     struct table t = {.arena = chassis_call_arena(call)};
     row(&t, "state", roles[s.role]);
     row(&t, "leader", leader != NULL ? leader->name : "");
-    row(&t, "leader_address", leader != NULL ? leader->address : "");
+    row(&t, "leader_address", leader != NULL ? leader->service : "");
     number(&t, "term", s.term);
     number(&t, "commit_index", s.commit);
     number(&t, "applied_index", s.applied);

@@ -50,7 +50,7 @@ static void rpc_transfer(struct chassis_call *call, const CL(TransferRequest) * 
         const struct chassis_consensus_member *leader =
             bp_cluster_member(&status, status.leader_id);
         chassis_call_fail(call, CHASSIS_NOT_LEADER, "only the leader hands over: ask %s",
-                          leader != NULL ? leader->address : "again when there is one");
+                          leader != NULL ? leader->service : "again when there is one");
         return;
     }
     struct transfer *t = chassis_arena_alloc(chassis_call_arena(call), sizeof *t);
@@ -84,7 +84,6 @@ void bp_cluster_init(struct bp_cluster *cluster, struct chassis *chassis)
     cluster->chassis = chassis;
     cluster->started_ns = chassis_os_monotonic_ns();
     cluster->version = "0.1.0";
-    pthread_mutex_init(&cluster->lock, NULL);
 }
 
 struct chassis_service bp_cluster_service(struct bp_cluster *cluster)

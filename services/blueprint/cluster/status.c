@@ -5,6 +5,7 @@
 
 #include "internal.h"
 #include "os/os.h"
+#include "proto/message.h"
 
 enum { ASK_TIMEOUT_MS = 1000 };
 
@@ -37,22 +38,23 @@ static char *text(struct chassis_arena *arena, const char *s)
     return chassis_arena_strdup(arena, s);
 }
 
+/* One node that is asked. */
+struct asked {
+    struct gather *gather;
+    struct chassis_ask ask;
+    CL(NodeStatus) node;
+};
 /* What a status answer is gathered in; in the call's arena. */
 struct gather {
     struct chassis_call *call;
-    struct bp_cluster *cluster;
     struct chassis_consensus_status status;
     atomic_uint waiting; /* answers, and one for the asking itself */
-    CL(NodeStatus) nodes[CHASSIS_CONSENSUS_NODES_MAX];
-};
-struct asked {
-    struct gather *gather;
-    unsigned i;
+    struct asked asked[CHASSIS_CONSENSUS_NODES_MAX];
 };
 
-static void own_status(struct gather *g, CL(NodeStatus) * node)
+static void own_status(struct bp_cluster *cluster, const struct chassis_consensus_status *s,
+                       CL(NodeStatus) * node)
 {
-    const struct chassis_consensus_status *s = &g->status;
     static const CL(Role) roles[] = {
         [CHASSIS_ROLE_STARTING] = DRAFT__CLUSTER__V1__ROLE__ROLE_STARTING,
         [CHASSIS_ROLE_FOLLOWER] = DRAFT__CLUSTER__V1__ROLE__ROLE_FOLLOWER,
@@ -68,8 +70,19 @@ static void own_status(struct gather *g, CL(NodeStatus) * node)
     node->last_index = s->last_index;
     node->checkpoint_index = s->checkpoint_index;
     node->connected = true;
-    node->version = text(chassis_call_arena(g->call), g->cluster->version);
-    node->uptime_ms = (chassis_os_monotonic_ns() - g->cluster->started_ns) / CHASSIS_NS_PER_MS;
+    node->version = (char *)(uintptr_t)cluster->version;
+    node->uptime_ms = (chassis_os_monotonic_ns() - cluster->started_ns) / CHASSIS_NS_PER_MS;
+}
+
+int bp_cluster_describe(void *data, struct chassis_buf *ret_answer)
+{
+    struct bp_cluster *cluster = data;
+    struct chassis_consensus_status status;
+    CL(NodeStatus) node = CL_INIT(NODE_STATUS);
+    chassis_consensus_status(chassis_consensus(cluster->chassis), &status);
+    own_status(cluster, &status, &node);
+    chassis_message_encode(&node.base, ret_answer);
+    return 0;
 }
 
 static void finish(struct gather *g)
@@ -90,71 +103,52 @@ static void finish(struct gather *g)
     res.leader = text(arena, leader != NULL ? leader->name : "");
     res.nodes = nodes;
     for (unsigned i = 0; i < g->status.n_members; i++) {
-        if (g->nodes[i].id != 0) {
-            nodes[res.n_nodes++] = &g->nodes[i];
+        if (g->asked[i].node.id != 0) {
+            nodes[res.n_nodes++] = &g->asked[i].node;
         }
     }
     cluster_status_reply(g->call, &res);
 }
 
-static void answered(const struct chassis_reply *reply, void *data)
+/* On the loop role, one at a time. */
+static void answered(struct chassis_ask *ask)
 {
-    struct asked *asked = data;
+    struct asked *asked = chassis_container_of(ask, struct asked, ask);
     struct gather *g = asked->gather;
-    const CL(StatusResponse) *res = reply->code == 0 ? cluster_status_response(reply) : NULL;
-    for (size_t i = 0; res != NULL && i < res->n_nodes; i++) {
-        CL(NodeStatus) *node = &g->nodes[asked->i];
-        const CL(NodeStatus) *from = res->nodes[i];
-        if (from->id != node->id) {
-            continue;
-        }
-        /* Numbers only: texts would die with the reply. */
-        node->role = from->role;
-        node->pid = from->pid;
-        node->applied = from->applied;
-        node->rss_bytes = from->rss_bytes;
-        node->term = from->term;
-        node->commit = from->commit;
-        node->last_index = from->last_index;
-        node->checkpoint_index = from->checkpoint_index;
-        node->uptime_ms = from->uptime_ms;
+    ProtobufCMessage *message = NULL;
+    struct chassis_error err = {0};
+    if (ask->status == 0 &&
+        chassis_message_decode(&draft__cluster__v1__node_status__descriptor,
+                               chassis_buf_view(&ask->answer), NULL, chassis_call_arena(g->call),
+                               &message, &err) == 0) {
+        CL(NodeStatus) *node = (CL(NodeStatus) *)message;
+        node->id = asked->node.id; /* who and where it is the member list says */
+        node->name = asked->node.name;
+        node->address = asked->node.address;
         node->connected = true;
+        asked->node = *node;
+    } else {
+        chassis_log_debug(chassis_call_logger(g->call), "a node did not say how it is",
+                          chassis_f_str("node", asked->node.name), chassis_f_code(ask->status));
     }
+    chassis_buf_fini(&ask->answer);
     finish(g);
 }
 
-static struct chassis_client *client_of(struct gather *g, unsigned i)
+/* Over the stream between the nodes: their listeners for clients may be out of our reach. */
+static void ask(struct gather *g, struct chassis_consensus *node, struct asked *asked)
 {
-    struct bp_cluster *c = g->cluster;
-    struct chassis_error err = {0};
-    pthread_mutex_lock(&c->lock);
-    if (c->clients[i] == NULL &&
-        chassis_client(c->chassis, g->status.members[i].address, &c->clients[i], &err) != 0) {
-        chassis_log_warn(chassis_call_logger(g->call), "cannot ask a node for its status",
-                         chassis_f_str("node", g->status.members[i].name), chassis_f_err(&err));
-    }
-    struct chassis_client *client = c->clients[i];
-    pthread_mutex_unlock(&c->lock);
-    return client;
-}
-
-static void ask(struct gather *g, unsigned i)
-{
-    struct asked *asked = chassis_arena_alloc(chassis_call_arena(g->call), sizeof *asked);
-    struct chassis_client *client = client_of(g, i);
-    if (client == NULL || asked == NULL) {
-        return;
-    }
-    *asked = (struct asked){g, i};
-    CL(StatusRequest) req = CL_INIT(STATUS_REQUEST);
-    req.local = true;
-    struct chassis_call_options options = {.timeout_ms = ASK_TIMEOUT_MS, .idempotent = true};
+    asked->ask.timeout_ns = ASK_TIMEOUT_MS * CHASSIS_NS_PER_MS;
+    asked->ask.executor = chassis_loop(((struct bp_cluster *)chassis_call_data(g->call))->chassis);
+    asked->ask.done = answered;
     atomic_fetch_add(&g->waiting, 1);
-    cluster_status(client, &req, &options, answered, asked);
+    chassis_consensus_ask_node(node, asked->node.id, &asked->ask);
 }
 
 void bp_cluster_rpc_status(struct chassis_call *call, const CL(StatusRequest) * req)
 {
+    struct bp_cluster *cluster = chassis_call_data(call);
+    struct chassis_consensus *node = chassis_consensus(cluster->chassis);
     struct chassis_arena *arena = chassis_call_arena(call);
     struct gather *g = chassis_arena_zalloc(arena, sizeof *g);
     if (g == NULL) {
@@ -162,25 +156,27 @@ void bp_cluster_rpc_status(struct chassis_call *call, const CL(StatusRequest) * 
         return;
     }
     g->call = call;
-    g->cluster = chassis_call_data(call);
-    chassis_consensus_status(chassis_consensus(g->cluster->chassis), &g->status);
+    chassis_consensus_status(node, &g->status);
     atomic_init(&g->waiting, 1);
     for (unsigned i = 0; i < g->status.n_members; i++) {
         const struct chassis_consensus_member *m = &g->status.members[i];
-        draft__cluster__v1__node_status__init(&g->nodes[i]);
+        struct asked *asked = &g->asked[i];
+        draft__cluster__v1__node_status__init(&asked->node);
+        asked->gather = g;
         if (m->id != g->status.id && req->local) {
             continue;
         }
-        g->nodes[i].id = m->id;
-        g->nodes[i].name = text(arena, m->name);
-        g->nodes[i].address = text(arena, m->address);
+        asked->node.id = m->id;
+        asked->node.name = text(arena, m->name);
+        asked->node.address = text(arena, m->service);
+        if (m->id == g->status.id) {
+            own_status(cluster, &g->status, &asked->node);
+        }
     }
-    /* All rows are there before the first answer can come. */
-    for (unsigned i = 0; i < g->status.n_members; i++) {
-        if (g->status.members[i].id == g->status.id) {
-            own_status(g, &g->nodes[i]);
-        } else if (!req->local) {
-            ask(g, i);
+    /* All rows are there before the first answer can come; the arena is the answers' from then on. */
+    for (unsigned i = 0; i < g->status.n_members && !req->local; i++) {
+        if (g->status.members[i].id != g->status.id) {
+            ask(g, node, &g->asked[i]);
         }
     }
     finish(g);

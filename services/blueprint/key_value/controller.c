@@ -353,7 +353,7 @@ static void record_leader(struct bp_kv *kv)
         return;
     }
     struct chassis_buf url = {0}, value = {0};
-    chassis_buf_printf(&url, "%s://%s", kv->options.scheme, self->address);
+    chassis_buf_printf(&url, "%s://%s", kv->options.scheme, self->service);
     chassis_buf_append_byte(&value, 0x0a); /* Value.data: field 1, length-delimited */
     chassis_buf_append_block(&value, chassis_buf_view(&url));
     struct bp_kv_write write = {

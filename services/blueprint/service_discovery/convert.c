@@ -192,7 +192,7 @@ SD(ClusterDetails) * bp_sd_cluster_message(struct bp_sd *sd, struct chassis_aren
         SD(Node) *node = chassis_arena_alloc(arena, sizeof *node);
         core__registry__service_discovery__v1__node__init(node);
         node->id = text_of(arena, chassis_view_str(status.members[i].name));
-        node->address = text_of(arena, chassis_view_str(status.members[i].address));
+        node->address = text_of(arena, chassis_view_str(status.members[i].service));
         node->leadership_status = status.leader_id == 0                      ? 0
                                   : status.members[i].id == status.leader_id ? 1
                                                                              : 2;

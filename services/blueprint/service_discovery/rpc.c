@@ -65,7 +65,7 @@ static const char *own_address(struct bp_sd *sd, struct chassis_consensus_status
     chassis_consensus_status(sd->options.consensus, status);
     for (unsigned i = 0; i < status->n_members; i++) {
         if (status->members[i].id == status->id) {
-            return status->members[i].address;
+            return status->members[i].service;
         }
     }
     return "";

@@ -104,6 +104,7 @@ void chassis_consensus_status(struct chassis_consensus *node,
     ret_status->members[0].id = 1;
     strcpy(ret_status->members[0].name, "one");
     strcpy(ret_status->members[0].address, "127.0.0.1:2221");
+    strcpy(ret_status->members[0].service, "127.0.0.1:2221");
 }
 
 void chassis_consensus_transfer(struct chassis_consensus *node, uint64_t target,
