@@ -19,18 +19,18 @@ void chassis_fault_arm(const char *prefix, uint64_t nth)
     fired_name[0] = '\0';
     atomic_store(&passages, 0);
     atomic_store(&fired, false);
-    chassis_fault_armed = true;
+    __atomic_store_n(&chassis_fault_armed, true, __ATOMIC_RELEASE);
 }
 
 bool chassis_fault_disarm(void)
 {
-    chassis_fault_armed = false;
+    __atomic_store_n(&chassis_fault_armed, false, __ATOMIC_RELEASE);
     return atomic_load(&fired);
 }
 
 const char *chassis_fault_fired_at(void)
 {
-    return fired_name;
+    return atomic_load(&fired) ? fired_name : "";
 }
 
 bool chassis_fault_hit(const char *name)

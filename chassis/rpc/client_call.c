@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/fault.h"
 #include "os/os.h"
 #include "proto/message.h"
 #include "rpc/client_impl.h"
@@ -169,6 +170,9 @@ static bool retry(struct unary *u, int code, bool never_sent, uint64_t *ret_dela
     pthread_mutex_lock(&client->lock);
     bool go = !u->op.cancelled && rpc_budget_take(&client->budget, now_ns);
     uint64_t delay_ns = rpc_retry_delay_ns(u->attempts + 1, chassis_prng_unit(&client->prng));
+    if (CHASSIS_FAULT("rpc.client.retry.late")) {
+        delay_ns = 3600 * CHASSIS_NS_PER_S;
+    }
     bool other = client->n_endpoints > 1;
     pthread_mutex_unlock(&client->lock);
     if (other && u->attempts == 1) {
@@ -176,6 +180,14 @@ static bool retry(struct unary *u, int code, bool never_sent, uint64_t *ret_dela
     }
     *ret_delay_ns = delay_ns;
     return go && (u->deadline_ns == UINT64_MAX || now_ns + delay_ns < u->deadline_ns);
+}
+
+static bool closed(struct unary *u)
+{
+    pthread_mutex_lock(&u->op.client->lock);
+    bool cancelled = u->op.cancelled;
+    pthread_mutex_unlock(&u->op.client->lock);
+    return cancelled;
 }
 
 static void on_attempt(struct rpc_tag *tag, bool ok)
@@ -200,6 +212,11 @@ static void on_attempt(struct rpc_tag *tag, bool ok)
         grpc_metadata_array_init(&u->trailing);
         u->details = grpc_empty_slice();
         attempt_after(u, delay_ns);
+        return;
+    }
+    if (code == CHASSIS_UNAVAILABLE && closed(u)) {
+        finish(u, CHASSIS_CANCELLED,
+               "the client was closed"); /* or it would have been tried again */
         return;
     }
     struct chassis_view text = rpc_slice_view(&u->details);

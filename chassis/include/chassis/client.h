@@ -60,7 +60,9 @@ struct chassis_call_options {
     const struct chassis_metadata *metadata;
     size_t n_metadata;
     /* Streams: `closed` comes only after the opener half-closed or cancelled, so that one thread may
-     * send while callbacks run on another. Server streams are always so. */
+     * send while callbacks run on another: sends give CHASSIS_CANCELLED once the stream has ended,
+     * and who waits for `writable` is called. Do either before the client is freed, or that waits for
+     * ever. Server streams are always so. */
     bool closed_after_half_close;
 };
 
