@@ -5,7 +5,7 @@
  *         -> stored (committed): others are answered, the loop is told, read transactions see it
  *
  * Storing costs more than many entries, so it is put off while nobody waits for it: at most
- * NODE_PACE_MS. What was answered before is in the log of a majority; after a crash it is run again.
+ * NODE_STORE_MS, with somebody who watches NODE_PACE_MS. What was answered before is in the log of a majority; after a crash it is run again.
  *
  * Threads: the apply role, but for apply_read_meta (who has the transaction) and apply_abandon.
  */
@@ -188,7 +188,10 @@ void apply_timer_run(struct chassis_timer *timer)
 static void store_soon(struct chassis_consensus *n)
 {
     uint64_t now = chassis_now_ns(n->o.apply);
-    uint64_t due = n->role_apply.stored_ns + NODE_PACE_MS * CHASSIS_NS_PER_MS;
+    const struct chassis_state_machine *m = n->o.machine;
+    bool watched = m->ops->watched != NULL && m->ops->watched(m->data);
+    uint64_t due =
+        n->role_apply.stored_ns + (watched ? NODE_PACE_MS : NODE_STORE_MS) * CHASSIS_NS_PER_MS;
     if (due <= now || store_wanted(n) || n->role_apply.entries >= NODE_STORE_ENTRIES ||
         n->role_apply.bytes >= NODE_STORE_BYTES) {
         store_run(n);

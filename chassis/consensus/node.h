@@ -45,10 +45,11 @@ enum {
     NODE_STREAM = 1, /* of the journal */
     NODE_SUBMIT_ENTRIES = 1024,
     NODE_SUBMIT_BYTES = 1024 * 1024,
-    NODE_APPLY_BATCHES = 8, /* on their way to the apply role */
-    NODE_APPLY_WAIT = 256,  /* entries for which a follower in no hurry waits, or NODE_PACE_MS */
-    NODE_PACE_MS = 5,       /* under load nobody waits for: apply, store, tell at most so often */
-    NODE_STORE_ENTRIES = 4096,  /* most in one transaction of the store */
+    NODE_APPLY_BATCHES = 8,    /* on their way to the apply role */
+    NODE_APPLY_WAIT = 256,     /* entries for which a follower in no hurry waits, or NODE_PACE_MS */
+    NODE_PACE_MS = 5,          /* under load nobody waits for: apply, tell at most so often */
+    NODE_STORE_MS = 20,        /* … and store, if nobody watches */
+    NODE_STORE_ENTRIES = 4096, /* most in one transaction of the store */
     NODE_STORE_BYTES = 4 << 20, /* … and their bytes */
     NODE_PEER_QUEUE_BYTES = 16 * 1024 * 1024,
     NODE_INFLIGHT_ENTRIES = 4096,

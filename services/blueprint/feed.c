@@ -434,10 +434,14 @@ void bp_feed_fini(struct bp_feed *feed)
     chassis_cancel(feed->executor, &feed->timer);
 }
 
+bool bp_feed_watched(const struct bp_feed *feed)
+{
+    return __atomic_load_n(&feed->watchers, __ATOMIC_SEQ_CST) != 0;
+}
+
 void bp_feed_notify(struct bp_feed *feed)
 {
-    if (__atomic_load_n(&feed->watchers, __ATOMIC_SEQ_CST) != 0 &&
-        !__atomic_exchange_n(&feed->notified, true, __ATOMIC_SEQ_CST)) {
+    if (bp_feed_watched(feed) && !__atomic_exchange_n(&feed->notified, true, __ATOMIC_SEQ_CST)) {
         chassis_post(feed->executor, &feed->task);
     }
 }

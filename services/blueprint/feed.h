@@ -11,7 +11,7 @@
  *
  * Invariants: a watcher gets every matching row from its start on, in order, each once; all rows of
  * one revision come in one batch; nothing is sent after bp_feed_remove or `ended`.
- * Threads: everything on the feed's executor but bp_feed_notify, which may be called from any.
+ * Threads: everything on the feed's executor but bp_feed_notify and bp_feed_watched.
  * Ownership: watchers are caller's memory, from bp_feed_add until bp_feed_remove or `ended`.
  */
 #ifndef BP_FEED_H
@@ -111,6 +111,8 @@ void bp_feed_init(struct bp_feed *feed, const struct bp_feed_ops *ops,
                   struct chassis_logger *log);
 /* No watcher may be left and no notification under way. */
 void bp_feed_fini(struct bp_feed *feed);
+/* Whether there is a watcher. From any role. */
+bool bp_feed_watched(const struct bp_feed *feed);
 /* The store may have changed. From any role. */
 void bp_feed_notify(struct bp_feed *feed);
 /* The first delivery happens in a later turn. CHASSIS_OUT_OF_RANGE when the start is not kept. */

@@ -40,6 +40,12 @@ static void committed(void *data, uint64_t applied)
     }
 }
 
+static bool watched(void *data)
+{
+    struct blueprint *b = data;
+    return started(b) && (bp_feed_watched(&b->kv.feed) || bp_feed_watched(&b->sd.feed));
+}
+
 /* Watchers compare their place with the new store's floor by themselves. */
 static void restored(void *data)
 {
@@ -73,6 +79,7 @@ static int ask_node(void *data, uint64_t from, struct chassis_view question,
 const struct chassis_state_machine_ops bp_machine_ops = {
     .apply = apply,
     .committed = committed,
+    .watched = watched,
     .restored = restored,
     .leadership = leadership,
     .ask = ask,

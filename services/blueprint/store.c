@@ -29,7 +29,7 @@ static const struct bp_field text_fields[] = {
 const struct bp_layout bp_layout_text = {"text record", BP_RECORD_TEXT, sizeof(struct bp_text),
                                          text_fields, 1};
 
-enum { CRC_LEN = 4 };
+enum { CRC_LEN = 4, SCRATCH_LEN = 512 };
 
 static void (*on_damage)(void *data, const char *text);
 static void *on_damage_data;
@@ -170,11 +170,12 @@ struct bp_position bp_position_of(struct chassis_view key)
 void bp_change_begin(struct bp_change *change, struct chassis_txn *txn, int64_t time_ns,
                      struct chassis_buf *result)
 {
-    memset(change, 0, sizeof *change);
+    memset(change, 0, offsetof(struct bp_change, room));
     change->txn = txn;
     change->time_ns = time_ns;
     change->result = result;
-    chassis_arena_init(&change->arena, NULL, 0, 0);
+    chassis_arena_init(&change->arena, change->room, sizeof change->room, 0);
+    chassis_buf_reserve(&change->scratch, SCRATCH_LEN);
     change->revision = bp_change_counter(change, BP_COUNTER_REVISION);
 }
 

@@ -121,6 +121,7 @@ struct bp_change {
     uint32_t next_sub;
     bool changed;
     struct chassis_buf scratch;
+    uint8_t room[1024]; /* the arena's first */
 };
 void bp_change_begin(struct bp_change *change, struct chassis_txn *txn, int64_t time_ns,
                      struct chassis_buf *result);

@@ -41,6 +41,9 @@ struct chassis_state_machine_ops {
                  struct chassis_buf *ret_result);
     /* The batch up to `applied` is committed and visible to new read transactions. May be NULL. */
     void (*committed)(void *data, uint64_t applied);
+    /* Somebody waits for `committed`: it comes within 5 ms then, else within 20. On the apply role.
+     * NULL: nobody does. */
+    bool (*watched)(void *data);
     /* The store was replaced by a checkpoint: forget everything derived from it. May be NULL. */
     void (*restored)(void *data);
     /* This node became or ceased to be leader of `term`. May be NULL. */
@@ -69,8 +72,8 @@ struct chassis_proposal {
                                            until done; ≤ 64 bytes */
     uint64_t timeout_ns;               /* 0 = 10 s; then CHASSIS_OUTCOME_UNKNOWN or NO_QUORUM */
     struct chassis_executor *executor; /* where done runs; NULL = the apply (or loop) role */
-    /* `done` may run before a read transaction begun on this node sees what was changed (5 ms at
-     * most; a linearizable read waits for it). The result is final either way. */
+    /* `done` may run before a read transaction begun on this node sees what was changed (20 ms
+     * at most; a linearizable read waits for it). The result is final either way. */
     bool early;
     void (*done)(struct chassis_proposal *proposal);
     /* results */

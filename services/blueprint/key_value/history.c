@@ -32,21 +32,28 @@ static bool load(struct bp_change *change, struct bp_position at, struct bp_kv_v
                          ret_version);
 }
 
-/* Where the jump pointer of the version after `newest` leads: twice as far as its predecessor's
- * when the two last jumps were of one length, else one step. A jump to what was compacted away is
- * one step too; compaction is a command, so that is the same on all nodes. */
+/* How far back the jump pointer of a version of this depth leads: the smallest term of the depth as a
+ * sum of numbers 2^k - 1, greatest first (Myers, 1983). One for half of all depths. */
+static uint64_t jump_length(uint64_t depth)
+{
+    uint64_t length = 0;
+    while (depth != 0) {
+        length = UINT64_MAX >> __builtin_clzll(depth);
+        length = length > depth ? length >> 1 : length;
+        depth -= length;
+    }
+    return length;
+}
+
+/* Where the jump pointer of the version after `newest` leads: one step, or from where newest's leads
+ * to where that one's does, which was one as long. Compaction, a command and so the same on all nodes,
+ * may have taken it away: then one step, for what lies behind is gone as well. */
 static struct bp_position next_jump(struct bp_change *change, const struct bp_kv_index *newest)
 {
-    struct bp_kv_version j, jj;
-    if (newest->jump.revision == 0 || !load(change, newest->jump, &j) || j.jump.revision == 0) {
-        return newest->at;
-    }
-    struct bp_position there = j.jump;
-    uint64_t depth = j.depth;
-    if (!load(change, there, &jj) || newest->depth - depth != depth - jj.depth) {
-        return newest->at;
-    }
-    return there;
+    struct bp_kv_version j;
+    bool far = jump_length(newest->depth + 1) > 1 && newest->jump.revision != 0 &&
+               load(change, newest->jump, &j) && j.jump.revision != 0;
+    return far ? j.jump : newest->at;
 }
 
 static void append_version(struct bp_change *change, struct bp_kv_slot *slot,

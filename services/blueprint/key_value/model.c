@@ -119,17 +119,16 @@ static int check_delete(struct bp_change *change, const struct bp_kv_op *op,
 }
 
 /* Everything that may refuse an operation; nothing is changed. `before`: how many operations of the
- * same transaction come first, for the limits they may use up. */
+ * same transaction come first, for the limits they may use up. The slot is good until a change. */
 static int check_op(struct bp_change *change, const struct bp_kv_op *op, bool alone,
-                    unsigned before)
+                    unsigned before, struct bp_kv_slot *ret_slot)
 {
-    struct bp_kv_slot slot;
-    bp_kv_slot_find(change, kind_find(change, op->kind), op->key, &slot);
-    int r = check_expected(change, op, &slot);
+    bp_kv_slot_find(change, kind_find(change, op->kind), op->key, ret_slot);
+    int r = check_expected(change, op, ret_slot);
     if (r == 0 && op->type == BP_KV_OP_SET) {
-        r = check_set(change, op, &slot, before);
+        r = check_set(change, op, ret_slot, before);
     } else if (r == 0 && op->type == BP_KV_OP_DELETE) {
-        r = check_delete(change, op, &slot, alone);
+        r = check_delete(change, op, ret_slot, alone);
     }
     return r;
 }
@@ -160,37 +159,45 @@ static void run_get(struct bp_change *change, const struct bp_kv_op *op,
     };
 }
 
-static void run_op(struct bp_change *change, const struct bp_kv_op *op,
-                   struct bp_kv_result *ret_result)
+/* A set or a delete, in the slot check_op found. */
+static void run_write(struct bp_change *change, const struct bp_kv_op *op, struct bp_kv_slot *slot,
+                      struct bp_kv_result *ret_result)
 {
-    memset(ret_result, 0, sizeof *ret_result);
-    if (op->type == BP_KV_OP_GET) {
-        run_get(change, op, ret_result);
-        ret_result->type = op->type;
-        return;
-    }
-    struct bp_kv_slot slot;
-    bool set = op->type == BP_KV_OP_SET;
-    uint32_t kind = set ? kind_intern(change, op->kind) : kind_find(change, op->kind);
-    bp_kv_slot_find(change, kind, op->key, &slot);
-    bool live = is_live(&slot);
+    bool set = op->type == BP_KV_OP_SET, live = is_live(slot);
     if (set) {
         uint64_t number = 0;
         if (op->lease.len != 0) {
             CHASSIS_ASSERT(bp_kv_lease_find(change, op->lease, &number, NULL));
         }
-        bp_kv_slot_set(change, &slot, op->key, op->value, op->lease, number);
+        if (slot->kind == 0) {
+            bp_kv_slot_find(change, kind_intern(change, op->kind), op->key, slot);
+        }
+        bp_kv_slot_set(change, slot, op->key, op->value, op->lease, number);
     } else if (live) {
-        bp_kv_slot_delete(change, &slot, op->key);
+        bp_kv_slot_delete(change, slot, op->key);
     }
     *ret_result = (struct bp_kv_result){.type = op->type, .found = set || live};
     if (ret_result->found) {
         ret_result->revision = change->revision;
-        ret_result->created = slot.index.created;
-        ret_result->version = slot.index.version;
+        ret_result->created = slot->index.created;
+        ret_result->version = slot->index.version;
         ret_result->time_ns = change->time_ns;
         ret_result->actor = change->actor;
     }
+}
+
+static void run_op(struct bp_change *change, const struct bp_kv_op *op,
+                   struct bp_kv_result *ret_result)
+{
+    if (op->type == BP_KV_OP_GET) {
+        memset(ret_result, 0, sizeof *ret_result);
+        run_get(change, op, ret_result);
+        ret_result->type = op->type;
+        return;
+    }
+    struct bp_kv_slot slot;
+    bp_kv_slot_find(change, kind_find(change, op->kind), op->key, &slot);
+    run_write(change, op, &slot, ret_result);
 }
 
 static int apply_write(struct bp_change *change, const struct bp_kv_write *write)
@@ -199,12 +206,13 @@ static int apply_write(struct bp_change *change, const struct bp_kv_write *write
     if (write->op.type == BP_KV_OP_GET) {
         return bp_change_refuse(change, CHASSIS_MALFORMED, "a get is not a write");
     }
-    int r = check_op(change, &write->op, true, 0);
+    struct bp_kv_slot slot;
+    int r = check_op(change, &write->op, true, 0, &slot);
     if (r != 0) {
         return r;
     }
     struct bp_kv_result result;
-    run_op(change, &write->op, &result);
+    run_write(change, &write->op, &slot, &result);
     bp_codec_encode(&bp_kv_layout_result, BP_CODEC_VERSION, &result, change->result);
     return 0;
 }
@@ -282,7 +290,8 @@ static int apply_txn(struct bp_change *change, const struct bp_kv_txn *txn)
         r = check_answer(change, ops, list->n);
     }
     for (size_t i = 0; i < list->n && r == 0; i++) {
-        r = check_op(change, &ops[i], false, (unsigned)i);
+        struct bp_kv_slot slot;
+        r = check_op(change, &ops[i], false, (unsigned)i, &slot);
     }
     if (r != 0) {
         return r;
