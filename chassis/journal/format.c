@@ -59,7 +59,7 @@ void segment_header_encode(uint8_t out[SEGMENT_HEADER_SIZE], uint32_t number, ui
 {
     memset(out, 0, SEGMENT_HEADER_SIZE);
     chassis_put_le32(out, SEGMENT_MAGIC);
-    chassis_put_le16(out + 8, JOURNAL_FORMAT);
+    chassis_put_le16(out + 8, JOURNAL_FORMAT_OLDEST);
     chassis_put_le32(out + 12, size);
     chassis_put_le64(out + 16, number);
     chassis_put_le32(out + 4, chassis_crc32c(0, out + 8, 24));
@@ -110,7 +110,7 @@ void high_water_encode(uint8_t out[HIGH_WATER_SIZE], const struct high_water *hw
 {
     memset(out, 0, HIGH_WATER_SIZE);
     chassis_put_le32(out, HIGH_WATER_MAGIC);
-    chassis_put_le16(out + 8, JOURNAL_FORMAT);
+    chassis_put_le16(out + 8, JOURNAL_FORMAT_OLDEST);
     chassis_put_le64(out + 16, hw->segment);
     chassis_put_le64(out + 24, hw->offset);
     chassis_put_le64(out + 32, hw->sequence);

@@ -13,6 +13,11 @@
  * `durable-so-far` is the sequence known to be synced when the record was written: a record found
  * beyond a break proves by it whether what is missing was durable.
  * The high-water file lies in one sector, so it is written whole or not at all.
+ *
+ * Versions: each part carries the lowest format whose programs understand it, and is refused
+ * (CHASSIS_BAD_VERSION) by those that know less. 1: all but copies. 2: records of kind copy. So a
+ * journal in which nothing was copied forward can be opened by a program that only knows format 1,
+ * and every journal by a newer one.
  */
 #ifndef CHASSIS_JOURNAL_FORMAT_H
 #define CHASSIS_JOURNAL_FORMAT_H
@@ -20,7 +25,8 @@
 #include "journal/journal.h"
 
 enum {
-    JOURNAL_FORMAT = 1,
+    JOURNAL_FORMAT = 2,        /* the newest this program knows */
+    JOURNAL_FORMAT_OLDEST = 1, /* of what every version can read */
     SEGMENT_HEADER_SIZE = 512,
     RECORD_HEADER_SIZE = 64,
     HIGH_WATER_SIZE = 48,
@@ -33,6 +39,7 @@ enum record_kind {
     RECORD_DATA = 1,
     RECORD_MARKER = 2, /* says only that all before it is durable; type 1: a clean shutdown */
     RECORD_RESET = 3,  /* the stream is empty and goes on after `index`, whose term is `term` */
+    RECORD_COPY = 4,   /* a data record that stood further back, again: it replaces nothing */
 };
 
 struct record_header {

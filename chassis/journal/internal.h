@@ -12,26 +12,29 @@
 #include "journal/walk.h"
 
 enum {
-    SEGMENTS_AHEAD = 1,        /* prepared beyond the one that is written */
-    SEGMENT_FIRST = 4 << 20,   /* the first is small, each further one twice as large */
-    RECORD_MAX = 4 << 20,      /* header included, where segments are not smaller */
-    CACHE_TOTAL = 64 << 20,    /* payload bytes kept in memory over all streams */
-    INDEX_SPACING = 256 << 10, /* bytes of log between two entries of a stream's index */
-    INDEX_TOTAL = 512 << 10,   /* entries over all streams, each at least INDEX_MIN */
-    INDEX_MIN = 48,
+    SEGMENTS_AHEAD = 1,         /* prepared beyond the one that is written */
+    SEGMENT_FIRST = 4 << 20,    /* the first is small, each further one twice as large */
+    RECORD_MAX = 4 << 20,       /* header included, where segments are not smaller */
+    CACHE_TOTAL = 64 << 20,     /* payload bytes kept in memory over all streams */
+    INDEX_SPACING = 256 << 10,  /* bytes of log between two entries of a stream's index */
+    INDEX_SPACING_FIRST = 1024, /* … while it has few, once it has more than … */
+    INDEX_FEW = 16,             /* … so many, each for one record */
+    INDEX_TOTAL = 4 << 20,      /* entries over all streams, each at least INDEX_MIN */
+    INDEX_MIN = 40,
     INDEX_MAX = 8192,
 };
-#define INDEX_VALUE_MAX (1ULL << 62)
-#define IDLE_NS         (5 * CHASSIS_NS_PER_MS)
-#define SPACE_CHECK_NS  CHASSIS_NS_PER_S          /* while there is room */
-#define SPACE_RETRY_NS  (100 * CHASSIS_NS_PER_MS) /* while there is none */
+#define INDEX_VALUE_MAX   (1ULL << 62)
+#define INDEX_SPACING_MAX (1ULL << 40)
+#define IDLE_NS           (5 * CHASSIS_NS_PER_MS)
+#define SPACE_CHECK_NS    CHASSIS_NS_PER_S          /* while there is room */
+#define SPACE_RETRY_NS    (100 * CHASSIS_NS_PER_MS) /* while there is none */
 
 struct segment {
     uint32_t number, size;
     uint32_t end;              /* of its last record, once the log went on in the next */
     struct chassis_file *file; /* NULL until prepared */
     unsigned refs;             /* of the journal and of scans */
-    unsigned n_live;           /* streams whose oldest kept record stands here */
+    unsigned n_live;           /* entries of streams that point here */
     struct chassis_list empty; /* streams without records, whose state stands here */
 };
 
@@ -56,15 +59,16 @@ struct stream {
     uint64_t last_term;
     uint64_t rewrite_sequence; /* last record that replaced others; 0 = none in flight */
     uint64_t rewrite_index;    /* lowest index replaced since */
-    struct segment *home;      /* the oldest segment it needs */
-    bool home_live;
-    struct chassis_list link; /* of home->empty */
+    uint64_t bytes;            /* its records on disk, an estimate after trims */
+    struct segment *home;      /* that holds its state, while it has no records */
+    struct chassis_list link;  /* of home->empty */
 
     struct entry *entries;
     uint32_t n_entries, cap_entries;
     uint32_t n_terms, cap_terms;
     struct term_run *terms;
-    uint64_t spacing;
+    uint64_t spacing; /* of the entries, in bytes of log */
+    bool known;       /* at open: a record that says what the last one is was met */
 
     struct cached **cache; /* a ring over the newest records, without gaps up to `last` */
     uint32_t cache_head, cache_n, cache_cap;
@@ -102,12 +106,31 @@ struct prepare_job {
     bool failed;         /* no room even for a journal that closes */
 };
 
+/* A record that was put a second time. */
+struct move {
+    struct record_header header;
+    struct place from, to;
+};
+
+struct copy_job {
+    struct chassis_task task, done;
+    bool busy;               /* the preparer reads */
+    bool stopped;            /* met damage */
+    struct segment *segment; /* the oldest, being copied; NULL: none */
+    uint32_t offset;
+    struct chassis_buf bytes; /* from `offset` on */
+    size_t want;
+    int rc;
+    struct move *moves; /* put, not yet written */
+    uint32_t n_moves, cap_moves;
+};
+
 struct chassis_journal {
     struct chassis_disk *disk;
     char *directory;
     struct chassis_executor *owner, *writer, *preparer;
     struct chassis_logger *log;
-    struct chassis_counter *bytes_written, *batches;
+    struct chassis_counter *bytes_written, *bytes_copied, *batches;
     struct chassis_histogram *sync_seconds;
     uint64_t segment_bytes, reserve_bytes;
     size_t pending_bytes_max, cache_bytes_per_stream;
@@ -136,7 +159,11 @@ struct chassis_journal {
     bool no_space;
     bool reading;
     struct chassis_list scans;
-    uint64_t n_scans; /* opened ever */
+
+    struct copy_job copy;
+    unsigned live_percent; /* copy forward when less of the log is needed; 0 = never */
+    uint64_t live_bytes;   /* of all streams, an estimate */
+    uint64_t full_bytes;   /* of the segments from free_to to the one that is written */
 
     uint32_t free_to;       /* segments below are free once … */
     uint64_t free_after;    /* … this sequence is durable */
@@ -155,14 +182,43 @@ void journal_stream_add(struct chassis_journal *j, struct stream *s, const struc
                         struct place at, const struct chassis_view *payload);
 void journal_stream_reset(struct chassis_journal *j, struct stream *s,
                           const struct record_header *h, uint32_t segment);
+/* At open, and once a copy was written: a record stands at another place now. False if the stream
+ * cannot have it. */
+bool journal_stream_copied(struct chassis_journal *j, struct stream *s,
+                           const struct record_header *h, struct place at);
+/* All was read at open. */
+void journal_stream_settle(struct chassis_journal *j, struct stream *s);
 void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t through);
 void journal_stream_durable(struct chassis_journal *j, struct stream *s, uint64_t index,
                             uint64_t sequence);
 void journal_cache_evict(struct chassis_journal *j);
 void journal_streams_free(struct chassis_journal *j);
 struct cached *journal_cached(const struct stream *s, uint64_t index);
+
+/* index.c */
 /* The last entry not beyond `index`, NULL if there is none. */
 const struct entry *journal_entry(const struct stream *s, uint64_t index);
+/* The stream's next record. */
+void journal_entries_add(struct chassis_journal *j, struct stream *s, const struct record_header *h,
+                         struct place at, bool forced);
+void journal_entries_cut(struct chassis_journal *j, struct stream *s, uint64_t index);
+/* Keep what leads to the records from `first` on, which is there. */
+void journal_entries_trim(struct chassis_journal *j, struct stream *s, uint64_t first);
+/* One record stands elsewhere now. */
+void journal_entries_move(struct chassis_journal *j, struct stream *s,
+                          const struct record_header *h, struct place at);
+/* The records from `index` on are not known of yet; one beyond is added next. */
+void journal_entries_hole(struct chassis_journal *j, struct stream *s, uint64_t index);
+/* Drop what lies before a hole: the first index kept. */
+uint64_t journal_entries_settle(struct chassis_journal *j, struct stream *s);
+/* What still points into a segment none of whose records it needs shall point to the next one. */
+void journal_entries_leave(struct chassis_journal *j, struct segment *seg);
+
+/* copy.c */
+/* Go on copying records forward, or begin to, if that is worth it. */
+void journal_copy(struct chassis_journal *j);
+void journal_copy_init(struct chassis_journal *j);
+void journal_copy_fini(struct chassis_journal *j);
 
 /* scan.c */
 /* The stream's records from `index` on are not to be read any more; from `replaced` on there are, or

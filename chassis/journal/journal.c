@@ -23,6 +23,7 @@ static struct part *make_room(struct chassis_journal *j, size_t len)
     struct segment *seg = journal_segment(j, j->tail_segment);
     if (j->tail_offset + len > seg->size) {
         seg->end = j->tail_offset;
+        j->full_bytes += seg->end;
         uint32_t next = ++j->tail_segment;
         j->tail_offset = SEGMENT_HEADER_SIZE;
         bool there = next - j->segments[0]->number < j->n_segments;
@@ -47,7 +48,7 @@ uint64_t journal_put(struct chassis_journal *j, struct record_header *h,
 {
     size_t size = record_size(payload.len);
     struct part *part = make_room(j, size);
-    h->format = JOURNAL_FORMAT;
+    h->format = h->kind == RECORD_COPY ? JOURNAL_FORMAT : JOURNAL_FORMAT_OLDEST;
     h->sequence = ++j->last_sequence;
     h->durable = j->written_sequence;
     record_encode(&part->bytes, h, payload);
@@ -190,7 +191,7 @@ static void give_up_pending(struct chassis_journal *j)
 
 static bool close_if_idle(struct chassis_journal *j)
 {
-    if (!j->closing || j->write.busy || j->prepare.busy) {
+    if (!j->closing || j->write.busy || j->prepare.busy || j->copy.busy) {
         return false;
     }
     if (j->pending != NULL && !j->prepare.failed) {
@@ -212,6 +213,7 @@ static void flush(struct chassis_task *task)
 {
     struct chassis_journal *j = chassis_container_of(task, struct chassis_journal, flush);
     journal_prepare(j);
+    journal_copy(j);
     if (!j->write.busy) {
         struct write_job *job = &j->write;
         bool any = take_ready(j);
@@ -276,6 +278,7 @@ void journal_init_tasks(struct chassis_journal *j)
     j->pending_tail = &j->pending;
     j->waiting_tail = &j->waiting;
     journal_prepare_init(j);
+    journal_copy_init(j);
 }
 
 /* ---- public ---- */

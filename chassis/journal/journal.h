@@ -37,6 +37,10 @@ struct chassis_journal_options {
     uint64_t reserve_bytes;        /* refuse appends when less is free; 0 = two segments */
     size_t pending_bytes_max;      /* accepted but not yet written; 0 = 64 MiB */
     size_t cache_bytes_per_stream; /* newest payloads kept in memory for read; 0 = 8 MiB */
+    /* When less of the log than this is still needed (in percent, 50 is a good value), and it has more
+     * than four segments, what is needed of the oldest is copied forward, so that old records of a
+     * slow stream do not keep whole segments of fast ones. 0 = never. */
+    unsigned live_percent;
 };
 
 struct chassis_journal_record {

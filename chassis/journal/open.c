@@ -8,6 +8,7 @@
 void journal_free(struct chassis_journal *j)
 {
     journal_scans_detach(j);
+    journal_copy_fini(j);
     for (uint32_t i = 0; i < j->n_segments; i++) {
         journal_segment_unref(j->disk, j->segments[i]);
     }
@@ -17,6 +18,18 @@ void journal_free(struct chassis_journal *j)
     j->disk->ops->close(j->lock);
     free(j->directory);
     free(j);
+}
+
+static int does_not_follow(struct journal_walk *walk, const struct record_header *h,
+                           struct place at, struct chassis_error *err)
+{
+    char path[JOURNAL_PATH_MAX];
+    journal_segment_path(path, walk->directory, at.segment);
+    return chassis_error_set(err, CHASSIS_CORRUPT,
+                             "segment '%s' is damaged at offset %u: record %llu of stream %u does "
+                             "not follow the one before; %s",
+                             path, at.offset, (unsigned long long)h->index, h->stream,
+                             JOURNAL_REPAIR);
 }
 
 /* One valid record while scanning: what it does to its stream. */
@@ -29,24 +42,24 @@ static int replay(struct journal_walk *walk, const struct record_header *h, uint
         return 0;
     }
     struct stream *s = journal_stream_find(j, h->stream);
-    bool follows = s == NULL || h->kind == RECORD_RESET || h->index <= s->last + 1;
-    if ((h->kind != RECORD_DATA && h->kind != RECORD_RESET) || !follows ||
-        (h->kind == RECORD_DATA && h->index == 0) || h->index > INDEX_VALUE_MAX) {
-        char path[JOURNAL_PATH_MAX];
-        journal_segment_path(path, walk->directory, segment);
-        return chassis_error_set(err, CHASSIS_CORRUPT,
-                                 "segment '%s' is damaged at offset %u: record %llu of stream %u "
-                                 "does not follow the one before; %s",
-                                 path, offset, (unsigned long long)h->index, h->stream,
-                                 JOURNAL_REPAIR);
-    }
-    s = journal_stream_make(j, h->stream);
-    if (h->kind == RECORD_RESET) {
-        journal_stream_reset(j, s, h, segment);
+    bool ok = h->index <= INDEX_VALUE_MAX;
+    if (ok && h->kind == RECORD_DATA) {
+        ok = h->index != 0 && (s == NULL || !s->known || h->index <= s->last + 1);
+    } else if (ok && h->kind == RECORD_COPY) {
+        ok = h->index != 0 && (s == NULL || !s->known || h->index <= s->last);
     } else {
-        journal_stream_add(j, s, h, (struct place){segment, offset}, NULL);
+        ok = ok && h->kind == RECORD_RESET;
     }
-    return 0;
+    struct place at = {segment, offset};
+    s = ok ? journal_stream_make(j, h->stream) : NULL;
+    if (ok && h->kind == RECORD_DATA) {
+        journal_stream_add(j, s, h, at, NULL);
+    } else if (ok && h->kind == RECORD_COPY) {
+        ok = journal_stream_copied(j, s, h, at);
+    } else if (ok) {
+        journal_stream_reset(j, s, h, segment);
+    }
+    return ok ? 0 : does_not_follow(walk, h, at, err);
 }
 
 /* Zero what stands behind the tail: a record that survived there must never be taken for one of the
@@ -170,6 +183,9 @@ static void adopt(struct chassis_journal *j, struct journal_walk *walk)
         walk->segments[i].file = NULL;
     }
     j->tail_segment = walk->segments[walk->tail].number;
+    for (unsigned i = 0; i < walk->tail; i++) {
+        j->full_bytes += j->segments[i]->end;
+    }
     j->tail_offset = walk->tail_offset;
     j->last_sequence = j->written_sequence = walk->last_sequence;
     j->last_is_marker = true;
@@ -178,8 +194,7 @@ static void adopt(struct chassis_journal *j, struct journal_walk *walk)
                   free_bytes < j->reserve_bytes;
     for (uint32_t i = 0; i < j->cap_table; i++) {
         if (j->table[i] != NULL) {
-            j->table[i]->durable = j->table[i]->last;
-            j->table[i]->rewrite_sequence = 0;
+            journal_stream_settle(j, j->table[i]);
         }
     }
 }
@@ -195,12 +210,15 @@ static struct chassis_journal *journal_new(const struct chassis_journal_options 
     j->log = o->log;
     j->bytes_written = chassis_counter("chassis_journal_written_bytes_total",
                                        "Bytes written to segments.", NULL, 0);
+    j->bytes_copied = chassis_counter("chassis_journal_copied_bytes_total",
+                                      "Bytes of old records written again.", NULL, 0);
     j->batches = chassis_counter("chassis_journal_batches_total",
                                  "Batches of records made durable together.", NULL, 0);
     j->sync_seconds = chassis_histogram("chassis_journal_sync_seconds",
                                         "Time fdatasync takes for a batch.", NULL, 0, NULL, 0);
     j->segment_bytes = o->segment_bytes != 0 ? o->segment_bytes : 64 << 20;
     j->reserve_bytes = o->reserve_bytes != 0 ? o->reserve_bytes : 2 * j->segment_bytes;
+    j->live_percent = o->live_percent;
     j->pending_bytes_max = o->pending_bytes_max != 0 ? o->pending_bytes_max : 64 << 20;
     j->cache_bytes_per_stream =
         o->cache_bytes_per_stream != 0 ? o->cache_bytes_per_stream : 8 << 20;

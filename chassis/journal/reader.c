@@ -145,7 +145,8 @@ int journal_reader_run(struct journal_reader *r, uint64_t end, struct chassis_er
         if (rc < 0) {
             return rc;
         }
-        if (h.kind == RECORD_DATA && h.stream == r->stream && h.index == r->index) {
+        if ((h.kind == RECORD_DATA || h.kind == RECORD_COPY) && h.stream == r->stream &&
+            h.index == r->index) {
             rc = deliver(r, &h, err);
             if (rc < 0) {
                 return rc;

@@ -161,7 +161,8 @@ int chassis_journal_scan_open(struct chassis_journal *j, uint32_t stream, uint64
     scan->journal = j;
     scan->disk = j->disk;
     scan->directory = chassis_base_strdup(j->directory);
-    scan->id = ++j->n_scans;
+    static _Atomic uint64_t ids; /* a scratch may serve scans of several journals */
+    scan->id = atomic_fetch_add(&ids, 1) + 1;
     scan->stream = stream;
     scan->next = index;
     chassis_list_append(&j->scans, &scan->link);

@@ -270,9 +270,9 @@ void journal_collect(struct chassis_journal *j)
     uint32_t number = j->free_to;
     while (number < j->tail_segment && journal_segment(j, number)->n_live == 0) {
         struct segment *seg = journal_segment(j, number++);
+        j->full_bytes -= seg->end;
         if (!chassis_list_empty(&seg->empty)) {
             move_empty_streams(j, seg);
-            j->free_after = j->last_sequence;
         }
     }
     if (number != j->free_to) {

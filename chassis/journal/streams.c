@@ -55,91 +55,31 @@ struct stream *journal_stream_make(struct chassis_journal *j, uint32_t id)
     s = chassis_base_zalloc(sizeof *s);
     s->id = id;
     s->first = 1;
-    s->spacing = j->segment_bytes < INDEX_SPACING ? j->segment_bytes : INDEX_SPACING;
     chassis_list_init(&s->link);
     table_put(j, s);
     j->n_streams++;
     return s;
 }
 
-/* Let the segment that holds the oldest thing the stream needs know about it. */
+/* Let the segment that holds the state of a stream without records know about it. */
 static void rehome(struct chassis_journal *j, struct stream *s)
 {
-    bool live = s->n_entries != 0;
-    struct segment *home = journal_segment(j, live ? s->entries[0].segment : s->state_segment);
-    if (s->home == home && s->home_live == live) {
-        return;
-    }
-    if (s->home != NULL && s->home_live) {
-        s->home->n_live--;
-    }
-    chassis_list_remove(&s->link);
-    s->home = home;
-    s->home_live = live;
-    if (live) {
-        home->n_live++;
-    } else {
-        chassis_list_append(&home->empty, &s->link);
+    struct segment *home = s->n_entries == 0 ? journal_segment(j, s->state_segment) : NULL;
+    if (s->home != home) {
+        chassis_list_remove(&s->link);
+        s->home = home;
+        if (home != NULL) {
+            chassis_list_append(&home->empty, &s->link);
+        }
     }
 }
 
-/* ---- sparse index ---- */
-
-static uint32_t entries_max(const struct chassis_journal *j)
+/* Of the `n` records known of, `kept` remain. What they weigh is an estimate. */
+static void keep_bytes(struct chassis_journal *j, struct stream *s, uint64_t kept, uint64_t n)
 {
-    uint32_t share = INDEX_TOTAL / (j->n_streams != 0 ? j->n_streams : 1);
-    return share < INDEX_MIN ? INDEX_MIN : share > INDEX_MAX ? INDEX_MAX : share;
-}
-
-/* Drop every other entry that may be dropped. The first stays: it keeps its segment alive. */
-static void entries_thin(struct stream *s)
-{
-    uint32_t n = 1;
-    for (uint32_t i = 1; i < s->n_entries; i++) {
-        if (s->entries[i].forced || i % 2 == 0) {
-            s->entries[n++] = s->entries[i];
-        }
-    }
-    s->n_entries = n;
-    s->spacing *= 2;
-}
-
-static void entries_add(struct chassis_journal *j, struct stream *s, const struct record_header *h,
-                        struct place at, bool forced)
-{
-    if (s->n_entries != 0 && !forced) {
-        const struct entry *last = &s->entries[s->n_entries - 1];
-        if (last->segment == at.segment && at.offset - last->offset < s->spacing) {
-            return;
-        }
-        if (last->segment != at.segment && s->spacing > j->segment_bytes &&
-            (at.segment - last->segment) * j->segment_bytes < s->spacing) {
-            return;
-        }
-    }
-    if (s->n_entries >= entries_max(j)) {
-        entries_thin(s);
-    }
-    if (s->n_entries == s->cap_entries) {
-        s->cap_entries = s->cap_entries != 0 ? s->cap_entries * 2 : 1;
-        s->entries = chassis_base_realloc(s->entries, s->cap_entries * sizeof *s->entries);
-    }
-    s->entries[s->n_entries++] =
-        (struct entry){h->index, h->time_ns, at.segment, at.offset & 0x7fffffffU, forced};
-}
-
-const struct entry *journal_entry(const struct stream *s, uint64_t index)
-{
-    uint32_t low = 0, high = s->n_entries;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (s->entries[mid].index <= index) {
-            low = mid + 1;
-        } else {
-            high = mid;
-        }
-    }
-    return low != 0 ? &s->entries[low - 1] : NULL;
+    uint64_t bytes = kept == 0 ? 0 : (uint64_t)((double)s->bytes * ((double)kept / (double)n));
+    j->live_bytes -= s->bytes - bytes;
+    s->bytes = bytes;
 }
 
 /* ---- terms: a run per change ---- */
@@ -171,6 +111,61 @@ uint64_t chassis_journal_term(struct chassis_journal *j, uint32_t stream, uint64
     CHASSIS_ASSERT(chassis_is_current(j->owner));
     const struct stream *s = journal_stream_find(j, stream);
     return s != NULL && index >= s->first && index <= s->last ? term_of(s, index) : 0;
+}
+
+/* The term of one record in the midst of others, met late. */
+static void terms_set(struct stream *s, uint64_t index, uint64_t term)
+{
+    uint32_t i = s->n_terms; /* the run that covers it is the one before */
+    while (i > 0 && s->terms[i - 1].first_index > index) {
+        i--;
+    }
+    uint64_t before = i > 0 ? s->terms[i - 1].term : 0;
+    if (before == term) {
+        return;
+    }
+    uint64_t end = i < s->n_terms ? s->terms[i].first_index : s->last + 1;
+    if (i > 1 && s->terms[i - 1].first_index == index && s->terms[i - 2].term == term &&
+        end != index + 1) {
+        s->terms[i - 1].first_index++; /* the run before grows by one */
+        return;
+    }
+    if (s->n_terms + 2 > s->cap_terms) {
+        s->cap_terms = s->cap_terms * 2 + 2;
+        s->terms = chassis_base_realloc(s->terms, s->cap_terms * sizeof *s->terms);
+    }
+    uint32_t more = end == index + 1 ? 1 : 2;
+    memmove(s->terms + i + more, s->terms + i, (s->n_terms - i) * sizeof *s->terms);
+    s->terms[i] = (struct term_run){index, term};
+    if (more == 2) {
+        s->terms[i + 1] = (struct term_run){index + 1, before};
+    }
+    s->n_terms += more;
+}
+
+/* Runs of equal terms become one, and one that begins where the next does is none. */
+static void terms_settle(struct stream *s)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_terms; i++) {
+        bool empty = i + 1 < s->n_terms && s->terms[i + 1].first_index == s->terms[i].first_index;
+        if (!empty && (n != 0 ? s->terms[n - 1].term : 0) != s->terms[i].term) {
+            s->terms[n++] = s->terms[i];
+        }
+    }
+    s->n_terms = n;
+}
+
+static void terms_trim(struct stream *s, uint64_t first)
+{
+    uint32_t old = 0;
+    while (old + 1 < s->n_terms && s->terms[old + 1].first_index <= first) {
+        old++;
+    }
+    s->n_terms -= old;
+    if (old != 0) {
+        memmove(s->terms, s->terms + old, s->n_terms * sizeof *s->terms);
+    }
 }
 
 /* ---- cache ---- */
@@ -279,9 +274,8 @@ static void cut_end(struct chassis_journal *j, struct stream *s, uint64_t index,
         cache_pop_back(j, s);
         s->last--;
     }
-    while (s->n_entries != 0 && s->entries[s->n_entries - 1].index >= index) {
-        s->n_entries--;
-    }
+    keep_bytes(j, s, index > s->first ? index - s->first : 0, s->last + 1 - s->first);
+    journal_entries_cut(j, s, index);
     while (s->n_terms != 0 && s->terms[s->n_terms - 1].first_index >= index) {
         s->n_terms--;
     }
@@ -289,6 +283,7 @@ static void cut_end(struct chassis_journal *j, struct stream *s, uint64_t index,
         s->rewrite_index = index;
     }
     s->rewrite_sequence = sequence;
+    j->free_after = sequence; /* until then a crash brings the replaced ones back */
     journal_scans_cut(j, s->id, index, index);
     s->last = index - 1;
     s->next_read = 0;
@@ -307,7 +302,14 @@ void journal_stream_add(struct chassis_journal *j, struct stream *s, const struc
     if (s->n_entries == 0) {
         s->first = h->index; /* empty, new, or what came before it was trimmed */
     }
-    entries_add(j, s, h, at, replaces);
+    if (h->index > s->last + 1 && s->n_entries != 0) {
+        journal_entries_hole(j, s, s->last + 1); /* at open: copies come later in the log */
+        replaces = true;
+    }
+    journal_entries_add(j, s, h, at, replaces);
+    s->known = true;
+    s->bytes += record_size(h->length);
+    j->live_bytes += record_size(h->length);
     if (term_of(s, h->index) != h->term) {
         terms_add(s, h->index, h->term);
     }
@@ -326,41 +328,72 @@ void journal_stream_reset(struct chassis_journal *j, struct stream *s,
     while (s->cache_n != 0) {
         cache_pop_back(j, s);
     }
-    s->n_entries = 0;
+    keep_bytes(j, s, 0, 1);
+    journal_entries_cut(j, s, 0);
     s->n_terms = 0;
+    s->known = true;
     s->last = h->index;
     s->first = h->index + 1;
     s->last_term = h->term;
     s->durable = h->index;
     s->rewrite_sequence = h->sequence;
+    j->free_after = h->sequence;
     s->rewrite_index = s->first;
     s->next_read = 0;
     s->state_segment = segment;
     rehome(j, s);
 }
 
+bool journal_stream_copied(struct chassis_journal *j, struct stream *s,
+                           const struct record_header *h, struct place at)
+{
+    if (s->n_entries == 0 || h->index > s->last) {
+        bool first = !s->known; /* what came before was trimmed, or is met as a copy later */
+        if (first) {
+            journal_stream_add(j, s, h, at, NULL);
+            s->known = false;
+        }
+        return first;
+    }
+    const struct entry *e = journal_entry(s, h->index);
+    if (e == NULL || e->segment == 0) { /* at open, the first seen of it */
+        s->bytes += record_size(h->length);
+        j->live_bytes += record_size(h->length);
+    }
+    journal_entries_move(j, s, h, at);
+    terms_set(s, h->index, h->term);
+    s->next_read = 0;
+    if (h->index == s->last) {
+        s->state_segment = at.segment;
+    }
+    return true;
+}
+
+void journal_stream_settle(struct chassis_journal *j, struct stream *s)
+{
+    uint64_t first = journal_entries_settle(j, s);
+    if (s->n_entries != 0) {
+        s->first = first;
+    }
+    terms_settle(s);
+    terms_trim(s, s->first);
+    s->durable = s->last;
+    s->rewrite_sequence = 0;
+}
+
 void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t through)
 {
+    keep_bytes(j, s, s->last - through, s->last + 1 - s->first);
     s->first = through + 1;
     while (s->cache_n != 0 && cache_front(s)->index <= through) {
         cache_pop_front(j, s);
     }
     if (through == s->last) {
-        s->n_entries = 0;
+        journal_entries_cut(j, s, 0);
         s->n_terms = 0;
     } else {
-        const struct entry *e = journal_entry(s, s->first);
-        uint32_t drop = e != NULL ? (uint32_t)(e - s->entries) : 0;
-        s->n_entries -= drop;
-        memmove(s->entries, s->entries + drop, s->n_entries * sizeof *s->entries);
-        uint32_t old = 0;
-        while (old + 1 < s->n_terms && s->terms[old + 1].first_index <= s->first) {
-            old++;
-        }
-        s->n_terms -= old;
-        if (old != 0) {
-            memmove(s->terms, s->terms + old, s->n_terms * sizeof *s->terms);
-        }
+        journal_entries_trim(j, s, s->first);
+        terms_trim(s, s->first);
     }
     if (s->next_read != 0 && s->next_read < s->first) {
         s->next_read = 0;
@@ -371,11 +404,10 @@ void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t t
 void journal_stream_durable(struct chassis_journal *j, struct stream *s, uint64_t index,
                             uint64_t sequence)
 {
-    if (sequence < s->rewrite_sequence && index >= s->rewrite_index) {
-        index = s->rewrite_index - 1; /* replaced meanwhile by what is still in flight */
-    }
-    if (s->rewrite_sequence != 0 && s->rewrite_sequence <= j->written_sequence) {
+    if (sequence >= s->rewrite_sequence) {
         s->rewrite_sequence = 0;
+    } else if (index >= s->rewrite_index) {
+        index = s->rewrite_index - 1; /* replaced meanwhile by what comes after it */
     }
     if (index > s->durable && index <= s->last) {
         s->durable = index;

@@ -2,6 +2,8 @@
  * prefix of the changes made to it. */
 #include "tests/unit/journal/rig.h"
 
+#include <chassis/metrics.h>
+
 #include "os/os.h"
 
 enum { STREAMS = 5, INDEX_MAX = 16384, OPS_MAX = 4096, CYCLES = 12 };
@@ -26,11 +28,16 @@ static struct rig rig;
 static struct pending *all[100000];
 static size_t n_all;
 static uint64_t next_value;
-static char seed_text[24]; /* SEED=n runs one alone */
+static char seed_text[24]; /* SEED=n runs one alone, SEEDS=n so many */
 static unsigned long crashes, records_checked, appended;
 static struct { /* as the owner sees it now, including what is not durable */
     uint64_t first, last;
+    uint64_t values[INDEX_MAX];
+    struct chassis_journal_scan *scan; /* on the way through it, or NULL */
+    uint64_t scan_next;
 } now[STREAMS];
+static struct chassis_journal_scratch scratch;
+static unsigned long scanned, read_live;
 
 static size_t payload_of(uint64_t value, uint8_t out[1200])
 {
@@ -64,6 +71,7 @@ static void append_some(unsigned s)
         records[i] = (struct chassis_journal_record){
             .index = index + i, .term = value, .payload = chassis_view(payloads[i], len)};
         m->ops[m->n_ops++] = (struct op){false, index + i, value};
+        now[s].values[index + i] = value;
     }
     struct pending *p = calloc(1, sizeof *p);
     all[n_all++] = p;
@@ -76,6 +84,95 @@ static void append_some(unsigned s)
     assert_int_equal(chassis_journal_append(rig.journal, &p->base, &rig.err), 0);
     now[s].last = index + n - 1;
     appended += n;
+}
+
+/* ---- what is read while it goes on ---- */
+
+struct look {
+    unsigned stream;
+    uint64_t next;
+    unsigned long n;
+};
+
+static int see(const struct chassis_journal_record *record, void *data)
+{
+    struct look *l = data;
+    uint8_t want[1200];
+    uint64_t value = now[l->stream].values[record->index];
+    assert_int_equal(record->index, l->next);
+    assert_int_equal(record->term, value);
+    assert_int_equal(record->payload.len, payload_of(value, want));
+    assert_memory_equal(record->payload.data, want, record->payload.len);
+    l->next++;
+    l->n++;
+    return 0;
+}
+
+static void look_as_owner(void *data)
+{
+    unsigned s = *(unsigned *)data;
+    struct look l = {s, now[s].first, 0};
+    while (l.next <= now[s].last) {
+        size_t max = 1 + chassis_prng_below(chassis_sim_prng(rig.sim), 4000);
+        if (chassis_journal_read(rig.journal, s, l.next, max, see, &l, &rig.err) != 0) {
+            fail_msg("seed %s: %s", seed_text, rig.err.text);
+        }
+    }
+    read_live += l.n;
+}
+
+static void move_scan(void *data)
+{
+    unsigned s = *(unsigned *)data;
+    if (now[s].scan != NULL) {
+        int rc = chassis_journal_scan_refresh(now[s].scan, &rig.err);
+        assert_true(rc == 0 || (rc == CHASSIS_NOT_FOUND && now[s].scan_next < now[s].first) ||
+                    (rc == CHASSIS_ABORTED && now[s].scan_next > 1));
+        if (rc != 0 || chassis_prng_chance(chassis_sim_prng(rig.sim), 0.1)) {
+            chassis_journal_scan_close(now[s].scan);
+            now[s].scan = NULL;
+        }
+    } else if (now[s].last != 0) {
+        now[s].scan_next = now[s].first + chassis_prng_below(chassis_sim_prng(rig.sim),
+                                                             now[s].last - now[s].first + 2);
+        assert_int_equal(
+            chassis_journal_scan_open(rig.journal, s, now[s].scan_next, &now[s].scan, &rig.err), 0);
+    }
+}
+
+static void look_as_scan(void *data)
+{
+    unsigned s = *(unsigned *)data;
+    struct look l = {s, now[s].scan_next, 0};
+    size_t max = 1 + chassis_prng_below(chassis_sim_prng(rig.sim), 6000);
+    if (chassis_journal_scan_read(now[s].scan, &scratch, max, see, &l, &rig.err) != 0) {
+        fail_msg("seed %s: %s", seed_text, rig.err.text);
+    }
+    now[s].scan_next = l.next;
+    assert_int_equal(chassis_journal_scan_next(now[s].scan), l.next);
+    scanned += l.n;
+}
+
+static void look(unsigned s)
+{
+    struct chassis_prng *prng = chassis_sim_prng(rig.sim);
+    if (chassis_prng_chance(prng, 0.2)) {
+        chassis_sim_call(rig.options.owner, look_as_owner, &s);
+    }
+    if (now[s].scan == NULL || chassis_prng_chance(prng, 0.4)) {
+        chassis_sim_call(rig.options.owner, move_scan, &s);
+    }
+    if (now[s].scan != NULL) {
+        chassis_sim_call(chassis_sim_executor(rig.host, "worker", 0), look_as_scan, &s);
+    }
+}
+
+static void close_scans(void *data)
+{
+    for (unsigned s = 0; s < STREAMS; s++) {
+        chassis_journal_scan_close(now[s].scan);
+        now[s].scan = NULL;
+    }
 }
 
 static void change(void *data)
@@ -184,6 +281,7 @@ static void check_stream(unsigned s)
     m->n_ops = m->acked = 0;
     m->first = info.first_index;
     memcpy(&m->values, &got.values, sizeof m->values);
+    memcpy(&now[s].values, &got.values, sizeof now[s].values);
     m->floor = 0;
     now[s].first = info.first_index;
     now[s].last = info.last_index;
@@ -201,7 +299,9 @@ static void live(uint64_t seed)
 {
     rig_init(&rig, seed, seed % 3 == 0 ? 4096 : 16384);
     rig.options.cache_bytes_per_stream = seed % 2 == 0 ? 1000 : 0;
+    rig.options.live_percent = seed % 5 == 0 ? 0 : 30 + seed % 70;
     memset(models, 0, sizeof models);
+    next_value = seed * 1000; /* equal seeds give equal runs */
     for (unsigned s = 0; s < STREAMS; s++) {
         models[s].first = 1;
         now[s].first = 1;
@@ -216,11 +316,17 @@ static void live(uint64_t seed)
             if (chassis_prng_chance(prng, 0.5)) {
                 rig_run(&rig, chassis_prng_below(prng, 400000));
             }
+            if (chassis_prng_chance(prng, 0.3)) {
+                look((unsigned)chassis_prng_below(prng, STREAMS));
+            }
         }
         if (chassis_prng_chance(prng, 0.3)) {
             rig_run(&rig, 20 * CHASSIS_NS_PER_MS); /* idle */
         }
         int rc;
+        if (chassis_prng_chance(prng, 0.5)) {
+            chassis_sim_call(rig.options.owner, close_scans, NULL); /* else they outlive it */
+        }
         if (chassis_prng_chance(prng, 0.1)) {
             rig_close(&rig);
             rc = rig_open(&rig);
@@ -231,6 +337,7 @@ static void live(uint64_t seed)
             fail_msg("seed %llu cycle %d: %s", (unsigned long long)seed, cycle, rig.err.text);
         }
         crashes++;
+        close_scans(NULL);
         for (size_t i = 0; i < n_all; i++) {
             free(all[i]);
         }
@@ -244,14 +351,22 @@ static void ten_thousand_crashes_lose_nothing_that_was_acknowledged(void **state
 {
     const char *one = getenv("SEED");
     uint64_t from = one != NULL ? strtoull(one, NULL, 10) : 0;
-    uint64_t to = one != NULL ? from + 1 : 900;
+    const char *many = getenv("SEEDS");
+    uint64_t to = one != NULL ? from + 1 : many != NULL ? strtoull(many, NULL, 10) : 900;
     uint64_t begin = chassis_os_monotonic_ns();
     for (uint64_t seed = from; seed < to; seed++) {
         snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)seed);
         live(seed);
     }
-    print_message("%lu crashes, %lu records appended, %lu read back, %.1f s\n", crashes, appended,
-                  records_checked, (double)(chassis_os_monotonic_ns() - begin) / 1e9);
+    chassis_journal_scratch_fini(&scratch);
+    struct chassis_counter *copied =
+        chassis_counter("chassis_journal_copied_bytes_total", "", NULL, 0);
+    print_message(
+        "%lu crashes, %lu records appended, %lu read back, %lu read and %lu scanned before, "
+        "%llu bytes copied forward, %.1f s\n",
+        crashes, appended, records_checked, read_live, scanned,
+        (unsigned long long)chassis_counter_value(copied),
+        (double)(chassis_os_monotonic_ns() - begin) / 1e9);
 }
 
 int main(void)

@@ -162,7 +162,7 @@ static void newer(struct rig *r, const char *path, uint64_t at, uint64_t crc_at,
     struct chassis_disk *disk = chassis_sim_disk(r->host);
     struct chassis_file *file = open_file(r, path);
     disk->ops->read(file, at, bytes, crc_len + 8, &n);
-    chassis_put_le16(bytes + 8, 2);
+    chassis_put_le16(bytes + 8, 3);
     chassis_put_le32(bytes + 4, chassis_crc32c(0, bytes + 8, crc_len));
     disk->ops->write(file, at, bytes, crc_len + 8);
     disk->ops->close(file);
@@ -180,8 +180,8 @@ static void a_newer_format_is_refused_naming_both(void **state)
         make(&r, true);
         newer(&r, files[i].path, files[i].at, 4, files[i].len);
         assert_int_equal(rig_open(&r), CHASSIS_BAD_VERSION);
-        assert_non_null(strstr(r.err.text, "format 2"));
-        assert_non_null(strstr(r.err.text, "up to 1"));
+        assert_non_null(strstr(r.err.text, "format 3"));
+        assert_non_null(strstr(r.err.text, "up to 2"));
         rig_fini(&r);
     }
 }
