@@ -15,6 +15,7 @@
 #include "base/fault.h"
 #include "os/os.h"
 #include "proto/message.h"
+#include "rpc/burst.h"
 
 static void log_from_grpc(gpr_log_func_args *args)
 {
@@ -197,6 +198,11 @@ static void on_bell(struct rpc_tag *tag, bool ok)
     chassis_queue_take_all(&tasks, &queue->inbox);
     pthread_mutex_unlock(&queue->inbox_lock);
     while ((task = chassis_queue_pop(&tasks)) != NULL) {
+        if (tasks.n != 0) {
+            rpc_burst_begin();
+        } else {
+            rpc_burst_last();
+        }
         task->run(task);
         struct rpc_tag *completed = cached(queue);
         if (completed != NULL) {
@@ -204,6 +210,7 @@ static void on_bell(struct rpc_tag *tag, bool ok)
         }
         grpc_completion_queue_thread_local_cache_init(queue->cq);
     }
+    rpc_burst_end();
 }
 
 static uint64_t queue_now_ns(struct chassis_executor *ex)

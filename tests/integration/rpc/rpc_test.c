@@ -540,78 +540,6 @@ static void health_and_reflection_answer(void **state)
     rig_stop(&rig);
 }
 
-/* ---- TLS ---- */
-
-static void make_certificates(const char *dir)
-{
-    char command[2048];
-    snprintf(command, sizeof command,
-             "cd '%s' && exec 2>/dev/null && "
-             "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 90 "
-             "-subj /CN=ca && for n in server node1 stranger; do "
-             "openssl req -newkey rsa:2048 -nodes -keyout $n.key -out $n.csr -subj /CN=$n && "
-             "printf 'subjectAltName=DNS:%%s' $(test $n = server && echo localhost || echo $n) "
-             "> $n.ext && openssl x509 -req -in $n.csr -CA ca.pem -CAkey ca.key -CAcreateserial "
-             "-out $n.pem -days 90 -extfile $n.ext || exit 1; done && chmod 600 *.key",
-             dir);
-    assert_int_equal(system(command), 0);
-}
-
-static void the_client_certificate_is_the_identity(void **state)
-{
-    static const char *const peers[] = {"node1", NULL};
-    struct rig rig;
-    struct result r;
-    struct chassis_error err = {0};
-    struct chassis_auth_tls tls = {0};
-    struct chassis_peer peer;
-    char dir[256], name[128], warning[256] = "";
-    char ca[300], cert[300], key[300], cert2[300], key2[300], server_cert[300], server_key[300];
-    make_certificates(test_tmpdir(dir));
-    snprintf(ca, sizeof ca, "%s/ca.pem", dir);
-    snprintf(server_cert, sizeof cert, "%s/server.pem", dir);
-    snprintf(server_key, sizeof key, "%s/server.key", dir);
-    snprintf(cert, sizeof cert, "%s/node1.pem", dir);
-    snprintf(key, sizeof key, "%s/node1.key", dir);
-    snprintf(cert2, sizeof cert2, "%s/stranger.pem", dir);
-    snprintf(key2, sizeof key2, "%s/stranger.key", dir);
-    if (chassis_auth_tls_load(ca, server_cert, server_key, &tls, warning, &err) != 0) {
-        fail_msg("%s", chassis_error_text(&err));
-    }
-    const struct chassis_listener_options listener = {.address = "localhost:0", .tls = &tls};
-    rig_start(&rig, (struct chassis_server_options){
-                        .listeners = &listener, .n_listeners = 1, .peers = peers});
-    const struct chassis_tls_files node = {.ca = ca, .certificate = cert, .key = key};
-    const struct chassis_tls_files stranger = {.ca = ca, .certificate = cert2, .key = key2};
-    const struct chassis_tls_files nobody = {.ca = ca};
-    struct chassis_client *a = rig_client(&rig, (struct chassis_client_options){.tls = &node});
-    struct chassis_client *b = rig_client(&rig, (struct chassis_client_options){.tls = &stranger});
-    struct chassis_client *c = rig_client(&rig, (struct chassis_client_options){.tls = &nobody});
-    probe(a, "Peer", "", NULL, &r);
-    assert_int_equal(r.code, 0);
-    probe_last_peer(&peer, name);
-    assert_string_equal(name, "node1");
-    assert_true(peer.encrypted);
-    probe(b, "Peer", "", NULL, &r);
-    assert_int_equal(r.code, CHASSIS_UNAUTHENTICATED);
-    probe(b, "Echo", "", NULL, &r);
-    assert_int_equal(r.code, 0);
-    probe(c, "Echo", "", NULL, &r);
-    assert_int_equal(r.code, 0);
-    probe_last_peer(&peer, name);
-    assert_string_equal(name, "");
-    struct chassis_client *plain = rig_client(&rig, (struct chassis_client_options){0});
-    probe(plain, "Echo", "", NULL, &r);
-    assert_int_equal(r.code, CHASSIS_UNAVAILABLE);
-    chassis_client_free(plain);
-    chassis_client_free(a);
-    chassis_client_free(b);
-    chassis_client_free(c);
-    rig_stop(&rig);
-    chassis_auth_tls_fini(&tls);
-    test_rmtree(dir);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -634,7 +562,6 @@ int main(void)
         cmocka_unit_test(a_token_opens_the_service_class_only),
         cmocka_unit_test(plaintext_beyond_loopback_and_taken_ports_are_refused),
         cmocka_unit_test(health_and_reflection_answer),
-        cmocka_unit_test(the_client_certificate_is_the_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
