@@ -447,7 +447,8 @@ bool cat_event_attribute(const struct cat_event *event, struct chassis_view name
                          struct cat_value *ret_value)
 {
     struct cat_value value;
-    if (cat_attribute_known(name) == CAT_KNOWN_RESERVED) {
+    enum cat_known known = cat_attribute_known(name);
+    if (known == CAT_KNOWN_RESERVED) {
         if (!required_value(event, name, &value)) {
             return false; /* "data" */
         }
@@ -457,7 +458,9 @@ bool cat_event_attribute(const struct cat_event *event, struct chassis_view name
     for (uint32_t i = 0; i < event->attribute_count; i++) {
         const struct cat_slot *slot = &event->slots[i];
         if (slot->name_len == name.len &&
-            memcmp(event->bytes.data + slot->name_at, name.data, name.len) == 0) {
+            (memcmp(event->bytes.data + slot->name_at, name.data, name.len) == 0 ||
+             (known == CAT_KNOWN_ISDURABLE &&
+              cat_attribute_known(slot_name(event, slot)) == CAT_KNOWN_ISDURABLE))) {
             *ret_value = slot_value(event, slot);
             return true;
         }
