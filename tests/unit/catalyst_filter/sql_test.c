@@ -123,7 +123,7 @@ static const struct row logic[] = {
     {"TRUE OR TRUE AND FALSE", "FALSE", OK},
     {"FALSE AND TRUE OR TRUE", "TRUE", OK},
     {"TRUE XOR TRUE OR TRUE", "TRUE", OK},
-    {"TRUE OR FALSE XOR TRUE", "TRUE", OK},
+    {"TRUE OR FALSE XOR TRUE", "FALSE", OK},
     {"NOT FALSE AND FALSE", "FALSE", OK},
     {"NOT TRUE = FALSE", "TRUE", OK},
 };
