@@ -19,6 +19,8 @@ enum {
     CAT_BACKOFF_MAX = 16,
     CAT_GROUPS_MAX = 1 << 20,
     CAT_IN_FLIGHT_MAX = 65536,
+    CAT_DELIVERIES_MAX = 1000,
+    CAT_MEMBERS_MAX = 4096, /* of one group */
     CAT_REASON_MAX = 255,
 };
 
@@ -128,11 +130,40 @@ int cat_member_answer(struct cat_member *member, const struct cat_answer *answer
 
 /* The name of a group's dead-letter stream, into `buf`. */
 void cat_dead_letter_stream(const struct cat_group_config *config, struct chassis_buf *buf);
-/* Put dead letters (of these sequences, NULL = all) back before the group, then remove them. */
+struct cat_dead_letters {
+    uint64_t
+        events; /* of the group's dead-letter stream, without those replayed; a stream that groups
+                        share is counted as a whole */
+    int64_t first_time_ns, last_time_ns;
+};
+/* Zeros while there is no such stream. CHASSIS_NOT_FOUND: no such group. */
+int cat_dead_letter_state(struct cat_groups *groups, struct chassis_view stream,
+                          struct chassis_view group, struct cat_dead_letters *ret_state,
+                          struct chassis_error *err);
+/* The group's dead letters from sequence `from` of the dead-letter stream on, at most `limit`, without
+ * those replayed. `done` once, with where to go on. */
+void cat_dead_letter_peek(struct cat_groups *groups, struct chassis_view stream,
+                          struct chassis_view group, uint64_t from, uint32_t limit,
+                          void (*each)(void *data, const struct cat_log_event *stored),
+                          void (*done)(void *data, int status, uint64_t next,
+                                       const struct chassis_error *err),
+                          void *data);
+
+typedef void (*cat_count_cb)(void *data, int status, uint64_t count,
+                             const struct chassis_error *err);
+
+/* Put dead letters (of these sequences of the dead-letter stream, rising; NULL = all) back before the
+ * group, then remove them. An event that its stream still keeps is delivered again as if for the first
+ * time, behind what its key has in flight; another one is published into the stream again with the
+ * attribute deadreplay = the group's name, and the other groups pass over it. `done` when that is
+ * durable; a status beside a count: the others were not replayed, and stay. One replay or purge of a
+ * group at a time, otherwise CHASSIS_BUSY. */
 void cat_dead_letter_replay(struct cat_groups *groups, struct chassis_view stream,
                             struct chassis_view group, const uint64_t *sequences, uint32_t n,
-                            void (*done)(void *data, int status, uint64_t replayed,
-                                         const struct chassis_error *err),
-                            void *data);
+                            cat_count_cb done, void *data);
+/* Remove the group's dead letters up to `through` (0 = all). */
+void cat_dead_letter_purge(struct cat_groups *groups, struct chassis_view stream,
+                           struct chassis_view group, uint64_t through, cat_count_cb done,
+                           void *data);
 
 #endif

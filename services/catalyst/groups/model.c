@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "base/hash.h"
 
 static bool sooner(const void *a, const void *b)
 {
@@ -73,6 +72,11 @@ static void room_for_slot(struct cat_place *p)
     p->slots = chassis_base_realloc(p->slots, p->cap_slots * sizeof *p->slots);
 }
 
+static bool has_key(const struct cat_place *p, const struct cat_entry *e)
+{
+    return p->rules.ordered && e->key != 0;
+}
+
 static struct cat_entry *add(struct cat_place *p, size_t at_from_head, uint64_t sequence,
                              uint32_t key)
 {
@@ -108,96 +112,6 @@ static void drop_slot(struct cat_place *p, uint64_t sequence)
     } else if (p->n_done > 32 && p->n_done > p->n_slots / 2) {
         compact(p);
     }
-}
-
-/* ---- keys ---- */
-
-uint32_t cat_place_key(struct chassis_view key)
-{
-    uint64_t hash = chassis_fnv1a(key.data, key.len);
-    uint32_t folded = (uint32_t)(hash ^ hash >> 32);
-    return folded != 0 ? folded : 1;
-}
-
-/* Where the first entry of the key hangs, or would. */
-static struct cat_entry **key_link(const struct cat_place *p, uint32_t key)
-{
-    uint32_t mixed = key * UINT32_C(0x9e3779b1);
-    struct cat_entry **link = &p->buckets[(mixed >> 8) & (p->n_buckets - 1)];
-    while (*link != NULL && (*link)->key != key) {
-        link = &(*link)->bucket_next;
-    }
-    return link;
-}
-
-bool cat_place_key_busy(const struct cat_place *p, uint32_t key)
-{
-    return p->rules.ordered && key != 0 && p->n_keys != 0 && *key_link(p, key) != NULL;
-}
-
-static void grow_buckets(struct cat_place *p)
-{
-    uint32_t old_n = p->n_buckets;
-    struct cat_entry **old = p->buckets;
-    p->n_buckets = old_n != 0 ? 2 * old_n : 16;
-    p->buckets = chassis_base_zalloc(p->n_buckets * sizeof(struct cat_entry *));
-    for (uint32_t i = 0; i < old_n; i++) {
-        for (struct cat_entry *e = old[i], *following; e != NULL; e = following) {
-            following = e->bucket_next;
-            e->bucket_next = NULL;
-            *key_link(p, e->key) = e;
-        }
-    }
-    free(old);
-}
-
-/* False: it stands behind another entry of its key. */
-static bool key_enter(struct cat_place *p, struct cat_entry *e)
-{
-    if (!p->rules.ordered || e->key == 0) {
-        return true;
-    }
-    if (p->n_keys >= p->n_buckets) {
-        grow_buckets(p);
-    }
-    struct cat_entry **link = key_link(p, e->key), *first = *link;
-    if (first == NULL) {
-        *link = e;
-        e->key_last = e;
-        p->n_keys++;
-        return true;
-    }
-    struct cat_entry *after = first->key_last;
-    if (after != first && after->sequence > e->sequence) { /* reopened: not the newest */
-        for (after = first; after->key_next->sequence < e->sequence;) {
-            after = after->key_next;
-        }
-    }
-    e->key_next = after->key_next;
-    after->key_next = e;
-    if (e->key_next == NULL) {
-        first->key_last = e;
-    }
-    return false;
-}
-
-/* The first of its key goes; who stands behind it is first now. */
-static struct cat_entry *key_leave(struct cat_place *p, struct cat_entry *e)
-{
-    if (!p->rules.ordered || e->key == 0) {
-        return NULL;
-    }
-    struct cat_entry **link = key_link(p, e->key), *heir = e->key_next;
-    CHASSIS_ASSERT(*link == e);
-    if (heir == NULL) {
-        *link = e->bucket_next;
-        p->n_keys--;
-        return NULL;
-    }
-    heir->key_last = e->key_last;
-    heir->bucket_next = e->bucket_next;
-    *link = heir;
-    return heir;
 }
 
 /* ---- states ---- */
@@ -282,7 +196,7 @@ static void free_entry(struct cat_entry *e)
 static void remove_entry(struct cat_place *p, struct cat_entry *e, uint64_t now)
 {
     leave_state(p, e);
-    struct cat_entry *heir = key_leave(p, e);
+    struct cat_entry *heir = has_key(p, e) ? cat_keys_leave(&p->keys, e) : NULL;
     drop_slot(p, e->sequence);
     free_entry(e);
     if (heir != NULL) {
@@ -312,7 +226,7 @@ void cat_place_seek(struct cat_place *p, uint64_t next)
     }
     struct cat_place_rules rules = p->rules;
     free(p->slots);
-    free(p->buckets);
+    cat_keys_fini(&p->keys);
     cat_heap_fini(&p->due);
     cat_heap_fini(&p->ready);
     cat_heap_fini(&p->dead);
@@ -336,23 +250,42 @@ static void collect(void *data, const struct cat_place_item *item)
     chassis_buf_append(data, item, sizeof *item);
 }
 
+/* As after a restart: with these rules, with what is below `next`. */
+static void rebuild(struct cat_place *p, const struct cat_place_rules *rules, uint64_t next,
+                    uint64_t now)
+{
+    struct chassis_buf items = {0};
+    cat_place_each(p, now, collect, &items);
+    p->rules = *rules;
+    cat_place_seek(p, next);
+    for (size_t at = 0; at < items.len; at += sizeof(struct cat_place_item)) {
+        struct cat_place_item item;
+        memcpy(&item, items.data + at, sizeof item);
+        if (item.sequence < next) {
+            cat_place_restore(p, &item, now);
+        }
+    }
+    chassis_buf_fini(&items);
+}
+
 void cat_place_change(struct cat_place *p, const struct cat_place_rules *rules, uint64_t now)
 {
     if (rules->ordered == p->rules.ordered) {
         p->rules = *rules;
-        return;
+    } else {
+        rebuild(p, rules, p->next, now); /* keys begin anew */
     }
-    /* Keys begin anew: as after a restart. */
-    struct chassis_buf items = {0};
-    cat_place_each(p, now, collect, &items);
-    p->rules = *rules;
-    cat_place_seek(p, p->next);
-    for (size_t at = 0; at < items.len; at += sizeof(struct cat_place_item)) {
-        struct cat_place_item item;
-        memcpy(&item, items.data + at, sizeof item);
-        cat_place_restore(p, &item, now);
-    }
-    chassis_buf_fini(&items);
+}
+
+void cat_place_cut(struct cat_place *p, uint64_t next, uint64_t now)
+{
+    struct cat_place_rules rules = p->rules;
+    rebuild(p, &rules, next, now);
+}
+
+bool cat_place_key_busy(const struct cat_place *p, uint32_t key)
+{
+    return p->rules.ordered && key != 0 && cat_keys_first(&p->keys, key) != NULL;
 }
 
 uint64_t cat_place_floor(const struct cat_place *p)
@@ -381,7 +314,7 @@ struct cat_entry *cat_place_take(struct cat_place *p, uint64_t sequence, uint32_
     struct cat_entry *e = add_last(p, sequence, key);
     p->next = sequence + 1;
     e->due_ns = not_before;
-    if (key_enter(p, e)) {
+    if (!has_key(p, e) || cat_keys_enter(&p->keys, e)) {
         make_wait(p, e, not_before, now);
     }
     return e;
@@ -577,7 +510,7 @@ bool cat_place_reopen(struct cat_place *p, uint64_t sequence, uint32_t key, bool
     compact(p);
     room_for_slot(p);
     struct cat_entry *e = add(p, lower_bound(p, sequence) - p->head, sequence, key);
-    if (key_enter(p, e)) {
+    if (!has_key(p, e) || cat_keys_enter(&p->keys, e)) {
         make_ready(p, e);
     }
     return true;
@@ -614,7 +547,7 @@ void cat_place_restore(struct cat_place *p, const struct cat_place_item *item, u
     e->first_ms = item->first_ms;
     e->cause = item->cause;
     e->due_ns = now + item->wait_ns;
-    if (key_enter(p, e)) {
+    if (!has_key(p, e) || cat_keys_enter(&p->keys, e)) {
         settle(p, e, now);
     }
 }

@@ -31,6 +31,7 @@
 #include <chassis/buf.h>
 
 #include "catalyst/groups/heap.h"
+#include "catalyst/groups/keys.h"
 
 enum {
     CAT_PLACE_BACKOFF_MAX = 16,
@@ -95,8 +96,7 @@ struct cat_place {
     struct cat_heap due;   /* WAITING, IN_FLIGHT, DEAD later */
     struct cat_heap ready; /* by sequence */
     struct cat_heap dead;  /* by sequence */
-    struct cat_entry **buckets;
-    uint32_t n_buckets, n_keys; /* buckets: a power of two */
+    struct cat_keys keys;  /* while `ordered` */
     uint32_t n_entries, n_in_flight, n_fetching;
 };
 
@@ -107,6 +107,8 @@ void cat_place_seek(struct cat_place *place, uint64_t next);
 /* Other limits from now on. A change of `ordered` puts back what is in flight: answers to it come
  * too late. */
 void cat_place_change(struct cat_place *place, const struct cat_place_rules *rules, uint64_t now);
+/* The stream ends before `next`: nothing from there on was ever seen. */
+void cat_place_cut(struct cat_place *place, uint64_t next, uint64_t now);
 /* Give memory back while nothing is there. */
 void cat_place_shrink(struct cat_place *place);
 

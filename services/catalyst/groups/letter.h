@@ -1,0 +1,44 @@
+/* Dead letters as events: made of the event that could not be delivered, read, and turned back.
+ *
+ * A dead letter is the event with the extension attributes
+ *     deadreason     string     why, as its consumer said, or what the service saw
+ *     deadstream     string     where it stands, or stood
+ *     deadgroup      string     the group that gave up on it
+ *     deadsequence   string     decimal: its sequence in deadstream
+ *     deadattempts   integer    how often it was delivered
+ *     deadfirsttime  timestamp  of the first delivery
+ *     deadtime       timestamp  when it was given up
+ *     deadid         string     its id, if it could not keep it: another dead letter has that
+ * and without expirytime, notbefore and delayms, which would hide it.
+ *
+ * Threads: any. Ownership: views borrow from the event.
+ */
+#ifndef CAT_GROUPS_LETTER_H
+#define CAT_GROUPS_LETTER_H
+
+#include "catalyst/event/event.h"
+
+struct cat_letter {
+    struct chassis_view reason, stream, group;
+    uint64_t sequence;
+    uint32_t attempts;
+    int64_t first_ms, dead_ms; /* since the epoch */
+};
+enum cat_letter_form {
+    CAT_LETTER_WHOLE = 0,
+    CAT_LETTER_BARE = 1,    /* without data and other attributes: with them it is too large */
+    CAT_LETTER_RENAMED = 2, /* with an id of its own, the same whenever this letter is made again */
+};
+
+/* `form`: flags of enum cat_letter_form. What is no text of CloudEvents in the reason becomes '?'. */
+void cat_letter_build(const struct cat_event *event, const struct cat_letter *letter, unsigned form,
+                      struct chassis_buf *out);
+/* False: this event is no dead letter of this service. */
+bool cat_letter_read(const struct cat_event *event, struct cat_letter *ret_letter);
+/* The same event, given up in the same round of deliveries. */
+bool cat_letter_same(const struct cat_letter *a, const struct cat_letter *b);
+/* The event as it was; `group` not empty: with deadreplay, so that only this group takes it. */
+void cat_letter_restore(const struct cat_event *event, struct chassis_view group,
+                        struct chassis_buf *out);
+
+#endif
