@@ -17,11 +17,13 @@ static const struct stage {
     {"consensus", stage_cluster, unstage_cluster},
     {"rpc", stage_server, unstage_server},
     {"registry", stage_registry, unstage_registry},
+    {"brokers", stage_brokers, unstage_brokers},
     {"runners", stage_runners, unstage_runners},
     {"listen", stage_listen, NULL},
     {"http", stage_http, unstage_http},
     {"ports", stage_ports, NULL},
     {"join", stage_cluster_start, NULL},
+    {"subscriptions", stage_subscriptions, unstage_subscriptions},
     {"ready", stage_ready, unstage_ready},
     {"register", stage_register, NULL},
 };

@@ -54,6 +54,22 @@ void chassis_with_repository(struct chassis *c, const struct chassis_repository 
         (struct runtime_repository){repository, tables, n_tables, NULL};
 }
 
+void chassis_with_broker(struct chassis *c, const struct chassis_broker_plugin *plugin)
+{
+    ROOM(c->n_brokers, RUNTIME_BROKERS_MAX);
+    c->brokers[c->n_brokers++] = (struct runtime_broker){plugin, NULL};
+}
+
+void chassis_with_subscription(struct chassis *c, const char *kind, const char *type,
+                               const struct chassis_subscribe_options *options,
+                               chassis_event_fn handler, void *data)
+{
+    static const struct chassis_subscribe_options none;
+    ROOM(c->n_subscriptions, RUNTIME_SUBSCRIPTIONS_MAX);
+    c->subscriptions[c->n_subscriptions++] = (struct runtime_subscription){
+        kind, type, options != NULL ? *options : none, handler, data, NULL};
+}
+
 void chassis_with_secret_store(struct chassis *c, struct chassis_secret_store *store)
 {
     c->secret_store = store;
@@ -186,6 +202,16 @@ struct chassis_store *chassis_repository(struct chassis *c, const char *kind)
     for (unsigned i = 0; i < c->n_repositories; i++) {
         if (strcmp(c->repositories[i].repository->kind, kind) == 0) {
             return c->repositories[i].store;
+        }
+    }
+    return NULL;
+}
+
+struct chassis_broker *chassis_broker(struct chassis *c, const char *kind)
+{
+    for (unsigned i = 0; i < c->n_brokers; i++) {
+        if (strcmp(c->brokers[i].plugin->kind, kind) == 0) {
+            return c->brokers[i].broker;
         }
     }
     return NULL;

@@ -26,6 +26,8 @@ enum {
     RUNTIME_REPOSITORIES_MAX = 8,
     RUNTIME_CLIENTS_MAX = 64,
     RUNTIME_DEFAULTS_MAX = 16,
+    RUNTIME_BROKERS_MAX = 4,
+    RUNTIME_SUBSCRIPTIONS_MAX = 64,
 };
 
 struct runtime_repository {
@@ -33,6 +35,17 @@ struct runtime_repository {
     const char *const *tables;
     unsigned n_tables;
     struct chassis_store *store;
+};
+struct runtime_broker {
+    const struct chassis_broker_plugin *plugin;
+    struct chassis_broker *broker; /* NULL: not configured */
+};
+struct runtime_subscription {
+    const char *kind, *type;
+    struct chassis_subscribe_options options;
+    chassis_event_fn handler;
+    void *data;
+    struct chassis_subscription *subscription;
 };
 struct runtime_check {
     const char *name;
@@ -64,6 +77,10 @@ struct chassis {
     const struct chassis_state_machine *machine;
     struct runtime_repository repositories[RUNTIME_REPOSITORIES_MAX];
     unsigned n_repositories;
+    struct runtime_broker brokers[RUNTIME_BROKERS_MAX];
+    unsigned n_brokers;
+    struct runtime_subscription subscriptions[RUNTIME_SUBSCRIPTIONS_MAX];
+    unsigned n_subscriptions;
     struct chassis_runner runners[RUNTIME_RUNNERS_MAX];
     unsigned n_runners, n_runners_started;
     struct runtime_check checks[RUNTIME_CHECKS_MAX];
@@ -157,6 +174,12 @@ int stage_ports(struct chassis *c, struct chassis_error *err);
 int stage_registry(struct chassis *c, struct chassis_error *err);
 void unstage_registry(struct chassis *c);
 int stage_register(struct chassis *c, struct chassis_error *err);
+
+/* brokers.c */
+int stage_brokers(struct chassis *c, struct chassis_error *err);
+void unstage_brokers(struct chassis *c);
+int stage_subscriptions(struct chassis *c, struct chassis_error *err);
+void unstage_subscriptions(struct chassis *c);
 
 /* cluster.c */
 int stage_cluster(struct chassis *c, struct chassis_error *err);

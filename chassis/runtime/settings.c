@@ -85,7 +85,7 @@ const struct chassis_config_key chassis_settings_table[] = {
     STRING("fuse.address", fuse_address, NULL, "Fuse's URL; default: the record fuse_address of Blueprint."),
     {.name = "repositories.*.path", .type = CHASSIS_CONFIG_STRING, .offset = AT(repository_paths), .help = "Directory of a repository; default: its name in the data directory."},
     {.name = "repositories.*.engine", .type = CHASSIS_CONFIG_STRING, .offset = AT(repository_engines), .help = "Engine of a repository, if another than the service's own choice: lmdb or memory."},
-    {.name = "brokers.*.url", .type = CHASSIS_CONFIG_STRING, .offset = AT(broker_urls), .help = "URL of a message broker."},
+    {.name = "brokers.*.url", .type = CHASSIS_CONFIG_STRING, .offset = AT(broker_urls), .help = "A message broker: http://host:port, several by commas, or for catalyst a registered name."},
     {.name = "secrets.*.url", .type = CHASSIS_CONFIG_STRING, .offset = AT(secret_urls), .help = "A secret store: file:///directory or env:PREFIX_."},
     {.name = NULL},
 };

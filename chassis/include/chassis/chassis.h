@@ -32,6 +32,7 @@
 #include <chassis/log.h>
 #include <chassis/message.h>
 #include <chassis/metrics.h>
+#include <chassis/plugin/broker.h>
 #include <chassis/plugin/log_sink.h>
 #include <chassis/plugin/repository.h>
 #include <chassis/plugin/secret_store.h>
@@ -50,6 +51,13 @@ void chassis_with_consensus(struct chassis *c, const struct chassis_state_machin
 /* A store of the service's own, opened at boot: repositories.<kind>.path … */
 void chassis_with_repository(struct chassis *c, const struct chassis_repository *repository,
                              const char *const *tables, unsigned n_tables);
+/* A message broker, opened at boot if brokers.<kind>.url is set: chassis_broker(c, kind). */
+void chassis_with_broker(struct chassis *c, const struct chassis_broker_plugin *plugin);
+/* Events of `type`, from before READY until draining; see <chassis/plugin/broker.h>. What `options`
+ * (may be NULL) points to is borrowed. Without brokers.<kind>.url the boot fails. */
+void chassis_with_subscription(struct chassis *c, const char *kind, const char *type,
+                               const struct chassis_subscribe_options *options,
+                               chassis_event_fn handler, void *data);
 void chassis_with_secret_store(struct chassis *c, struct chassis_secret_store *store);
 void chassis_with_log_sink(struct chassis *c, struct chassis_log_sink *sink);
 /* One file of an embedded single-page application; unknown paths fall back to "/index.html". */
@@ -89,6 +97,7 @@ struct chassis_executor *chassis_loop(struct chassis *c);
 struct chassis_executor *chassis_workers(struct chassis *c);
 struct chassis_consensus *chassis_consensus(struct chassis *c); /* NULL without */
 struct chassis_store *chassis_repository(struct chassis *c, const char *kind);
+struct chassis_broker *chassis_broker(struct chassis *c, const char *kind); /* NULL: no url */
 int chassis_secret(struct chassis *c, const char *name, struct chassis_buf *ret_secret,
                    struct chassis_error *err);
 struct chassis_logger *chassis_logger(struct chassis *c);

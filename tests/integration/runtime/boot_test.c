@@ -28,6 +28,11 @@ static void stop(struct chassis *c, void *data)
     runners--;
 }
 
+static int on_event(const struct chassis_event *event, void *data)
+{
+    return 0; /* nobody is there to send one */
+}
+
 static unsigned open_files(void)
 {
     unsigned n = 0;
@@ -64,8 +69,11 @@ static int boot(unsigned nth)
                     (char *)"--service.network.admin_port=0",
                     (char *)"--service.entrypoint=127.0.0.1:1",
                     (char *)"--service.logging.format=json",
+                    (char *)"--brokers.catalyst.url=http://127.0.0.1:1",
                     NULL};
-    struct chassis *c = chassis_new("booting", 7, argv);
+    struct chassis *c = chassis_new("booting", 8, argv);
+    chassis_with_broker(c, &chassis_broker_catalyst);
+    chassis_with_subscription(c, "catalyst", "t", NULL, on_event, NULL);
     chassis_with_repository(c, &chassis_repository_lmdb, tables, 1);
     chassis_with_rpc_handler(c, echo_service(&handlers, NULL));
     chassis_with_runner(c, &runner);
@@ -112,10 +120,10 @@ static void read_out(char text[8192])
 
 static void each_stage_that_fails_is_named_and_leaves_nothing(void **state)
 {
-    static const char *const names[] = {"log",      "loop",         "secrets",   "tls",
-                                        "workers",  "repositories", "consensus", "rpc",
-                                        "registry", "runners",      "listen",    "http",
-                                        "ports",    "join",         "ready",     "register"};
+    static const char *const names[] = {
+        "log",       "loop",  "secrets",  "tls",           "workers", "repositories",
+        "consensus", "rpc",   "registry", "brokers",       "runners", "listen",
+        "http",      "ports", "join",     "subscriptions", "ready",   "register"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
         pid_t pid = fork();
         if (pid == 0) {
