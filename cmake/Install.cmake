@@ -2,6 +2,7 @@
 #
 #   bin/            protoc-gen-chassis, dctl and the platform's services
 #   include/        chassis/…, and chassis/wkt/google/protobuf/….pb-c.h
+#   lib/draft/      plugins of the services
 #   lib/            libchassis.a, chassis/libraft.a, pkgconfig/chassis.pc, cmake/chassis/
 #   share/chassis/  proto/: the contracts
 #   share/doc/draft LICENSE, NOTICE
@@ -38,8 +39,13 @@ install(FILES ${PROJECT_BINARY_DIR}/chassisConfig.cmake
     ${PROJECT_BINARY_DIR}/chassisConfigVersion.cmake cmake/Proto.cmake cmake/Service.cmake
     DESTINATION ${package})
 install(FILES LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-foreach(program protoc-gen-chassis dctl blueprint)
+foreach(program protoc-gen-chassis dctl blueprint catalyst)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    endif()
+endforeach()
+foreach(plugin catalyst-engine-nats catalyst-engine-kafka)
+    if(TARGET ${plugin})
+        install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/draft)
     endif()
 endforeach()

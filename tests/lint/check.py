@@ -25,6 +25,8 @@ OUTSIDE = {
     r"yaml\.h": r"chassis/config/",
     r"jansson\.h": r"tests/",
     r"microhttpd\.h": r"chassis/http/",
+    r"nats/nats\.h": r"services/catalyst/engines/nats\.c",
+    r"librdkafka/rdkafka\.h": r"services/catalyst/engines/kafka\.c",
     r"gnutls/": r"chassis/http/socket\.c$",
     r"protobuf-c/": r"chassis/(proto|codegen)/",
 }
