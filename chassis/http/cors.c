@@ -81,14 +81,20 @@ enum MHD_Result http_preflight(struct http_exchange *x)
         MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
     const char *origin = http_header(x, "Origin");
     const char *headers = http_header(x, "Access-Control-Request-Headers");
+    struct chassis_buf methods = {0};
+    http_route_methods(x, &methods);
+    bool route = methods.len != 0;
+    chassis_buf_append_str(&methods, route ? ", OPTIONS" : "GET, HEAD, POST, OPTIONS");
     if (origin != NULL && !x->listener->admin && origin_allowed(&x->http->options, origin)) {
-        MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST");
+        MHD_add_response_header(response, "Access-Control-Allow-Methods",
+                                route ? (const char *)methods.data : "GET, POST");
         MHD_add_response_header(response, "Access-Control-Max-Age", "7200");
         if (headers != NULL) {
             MHD_add_response_header(response, "Access-Control-Allow-Headers", headers);
         }
     }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD, POST, OPTIONS");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, (const char *)methods.data);
+    chassis_buf_fini(&methods);
     return http_queue(x, 204, response);
 }
 

@@ -172,6 +172,10 @@ static enum MHD_Result on_headers(struct http_exchange *x)
     bool post = strcmp(x->method, "POST") == 0;
     const char *connect = http_query(x, "connect");
     bool get_rpc = strcmp(x->method, "GET") == 0 && connect != NULL && strcmp(connect, "v1") == 0;
+    enum MHD_Result result;
+    if (!x->listener->admin && !get_rpc && http_route_accept(x, &result)) {
+        return result;
+    }
     if (!x->listener->admin && (post || get_rpc)) {
         return http_rpc_accept(x);
     }

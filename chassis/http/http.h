@@ -5,6 +5,7 @@
  *                                    application/connect+json, …connect+proto     server stream
  *     GET  /package.Service/Method?connect=v1&encoding=json&message=…             idempotent unary
  *     GET  /livez /readyz /version /metrics
+ *     a route's method and path      the service's own (<chassis/http_route.h>)
  *     GET  anything else             the web application's file, else its index
  * and on the admin address only: / /requests /config /loglevel /metrics.
  *
@@ -26,6 +27,7 @@
 #include <chassis/buf.h>
 #include <chassis/config.h>
 #include <chassis/error.h>
+#include <chassis/http_route.h>
 
 #include "auth/auth.h"
 
@@ -49,7 +51,9 @@ struct chassis_http_options {
     bool plaintext_beyond_loopback;     /* else a plaintext address others can reach is refused */
     struct chassis_server *server;      /* whose methods are served; NULL = none */
     const struct chassis_type_registry *types; /* for Any in JSON; NULL = those the methods use */
-    const struct chassis_http_file *files;     /* the web application */
+    const struct chassis_http_route *routes;   /* copied; need a server */
+    size_t n_routes;
+    const struct chassis_http_file *files; /* the web application */
     size_t n_files;
     const char *const *origins; /* allowed for browsers (CORS), "*" = any; may be NULL */
     size_t n_origins;

@@ -57,12 +57,15 @@ struct http_socket {
     char name[HTTP_PEER_NAME_SIZE];
 };
 
+struct http_route; /* route.c */
+
 struct chassis_http {
     struct chassis_http_options options; /* defaults filled in */
     struct chassis_logger *log;
     const struct chassis_type_registry *types;
     struct chassis_type_registry *own_types; /* or NULL */
     uint64_t *etags;                         /* one per file */
+    struct http_route **routes;              /* one per route, longest path first */
     struct http_listener listeners[2];       /* public, admin */
     pthread_t thread;
     int epoll_fd, wake_fd;
@@ -102,6 +105,10 @@ struct http_exchange {
     bool body_too_large, client_gone, deadline_passed;
     struct chassis_timer deadline;
     const struct chassis_server_method *rpc; /* NULL = a page or file */
+    const struct http_route *route;          /* NULL = an RPC; then rpc is its method */
+    struct chassis_http_request request;     /* of a route */
+    struct chassis_pair *query;
+    size_t n_query;
     struct connect_request connect;
     struct chassis_call *call; /* NULL before and after its life with us */
     struct chassis_pair *headers;
@@ -117,6 +124,8 @@ struct http_exchange {
     size_t out_begin;               /* bytes of it that are written */
     struct chassis_buf out_headers; /* key NUL value NUL … */
     bool have_headers;
+    unsigned status;   /* of a route's answer; 0 = none yet */
+    bool begun;        /* the route's answer comes in pieces */
     bool ended;        /* ops->end was called */
     bool cut;          /* we ended the answer ourselves: deadline, or the client is gone */
     bool freed;        /* ops->freed was called */
@@ -173,6 +182,27 @@ void http_copy_request(struct http_exchange *x);
 /* The end of a stream: its last envelope. With the exchange's lock. */
 void http_end_stream(struct http_exchange *x, const struct chassis_outcome *outcome);
 
+/* With the lock: the headers as they are at the first message or the end. */
+void http_snapshot_headers(struct http_exchange *x);
+size_t http_queued(const struct http_exchange *x);
+void http_wake_unless_here(struct http_exchange *x);
+bool http_op_header(struct chassis_call *call, const char *key, struct chassis_view *ret_value);
+void http_op_peer(struct chassis_call *call, struct chassis_transport_peer *ret_peer);
+size_t http_op_queued(const struct chassis_call *call);
+void http_op_freed(void *transport);
+void http_op_read(struct chassis_call *call);
+
+/* route.c */
+extern const struct chassis_transport_ops http_ops_route;
+void http_routes_init(struct chassis_http *http);
+void http_routes_fini(struct chassis_http *http);
+/* A route has this path; the answer to the headers. */
+bool http_route_accept(struct http_exchange *x, enum MHD_Result *ret_result);
+void http_route_deliver(struct http_exchange *x);
+bool http_route_lasts(const struct http_exchange *x);
+/* "GET, POST" of the routes with this path, appended; nothing if there are none. */
+void http_route_methods(const struct http_exchange *x, struct chassis_buf *out);
+
 /* cors.c */
 bool http_foreign_browser(const struct http_exchange *x);
 enum MHD_Result http_preflight(struct http_exchange *x);
@@ -180,6 +210,7 @@ void http_cors_headers(const struct http_exchange *x, struct MHD_Response *respo
 
 /* pages.c, admin.c, web.c: false when the path is none of theirs */
 bool http_page(struct http_exchange *x, enum MHD_Result *ret_result);
+bool http_is_page(const char *path);
 bool http_admin_page(struct http_exchange *x, enum MHD_Result *ret_result);
 bool http_web_file(struct http_exchange *x, enum MHD_Result *ret_result);
 

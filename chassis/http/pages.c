@@ -52,6 +52,15 @@ static const struct {
     {"/metrics", page_metrics},
 };
 
+bool http_is_page(const char *path)
+{
+    bool is = false;
+    for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++) {
+        is = is || strcmp(pages[i].path, path) == 0;
+    }
+    return is;
+}
+
 bool http_page(struct http_exchange *x, enum MHD_Result *ret_result)
 {
     if (strcmp(x->method, "GET") != 0 && strcmp(x->method, "HEAD") != 0) {

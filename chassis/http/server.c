@@ -356,6 +356,7 @@ static void http_free(struct chassis_http *http)
     close(http->epoll_fd);
     close(http->wake_fd);
     pthread_mutex_destroy(&http->mutex);
+    http_routes_fini(http);
     free(http->etags);
     free(http);
 }
@@ -411,6 +412,7 @@ int chassis_http_start(const struct chassis_http_options *options, struct chassi
     fill_defaults(http);
     make_metrics(http);
     collect_types(http);
+    http_routes_init(http);
     int rc = open_listeners(http, err);
     if (rc == 0) {
         rc = start_thread(http);

@@ -131,7 +131,8 @@ static void on_deadline(struct chassis_timer *timer)
         struct chassis_outcome outcome = {.code = x->code, .text = "deadline exceeded"};
         if (x->connect.stream) {
             http_end_stream(x, &outcome);
-        } else {
+        } else if (!x->begun) {
+            x->status = x->route != NULL ? connect_http_status(x->code) : 0;
             connect_error_json(x->code, outcome.text, NULL, 0, &x->out);
         }
     }
@@ -183,7 +184,8 @@ static void deliver_proto(struct http_exchange *x)
 static uint64_t deadline_of(struct http_exchange *x)
 {
     const char *text = http_header(x, "Connect-Timeout-Ms");
-    uint64_t ms = x->connect.stream ? 0 : x->http->options.call_timeout_ms;
+    bool lasts = x->connect.stream || (x->route != NULL && http_route_lasts(x));
+    uint64_t ms = lasts ? 0 : x->http->options.call_timeout_ms;
     if (text != NULL) {
         connect_parse_timeout(text, &ms);
         ms = ms != 0 ? ms : 1;
@@ -194,7 +196,8 @@ static uint64_t deadline_of(struct http_exchange *x)
 static bool has_news(struct http_exchange *x)
 {
     pthread_mutex_lock(&x->mutex);
-    bool news = x->ended || x->cut || x->out.len != x->out_begin;
+    bool news =
+        x->ended || x->cut || x->out.len != x->out_begin || (x->begun && x->phase == HTTP_CALLING);
     pthread_mutex_unlock(&x->mutex);
     return news;
 }
@@ -202,8 +205,9 @@ static bool has_news(struct http_exchange *x)
 enum MHD_Result http_rpc_begin(struct http_exchange *x)
 {
     uint64_t deadline_ns = deadline_of(x);
-    const struct chassis_transport_ops *ops =
-        x->connect.connect ? &http_ops_connect : &http_ops_json;
+    const struct chassis_transport_ops *ops = x->route != NULL     ? &http_ops_route
+                                              : x->connect.connect ? &http_ops_connect
+                                                                   : &http_ops_json;
     x->call = chassis_call_new(x->http->options.server, x->rpc, ops, x, deadline_ns);
     x->phase = HTTP_CALLING;
     x->holds_call = true;
@@ -212,13 +216,17 @@ enum MHD_Result http_rpc_begin(struct http_exchange *x)
     http_copy_request(x);
     x->in_begin = true;
     chassis_call_start(x->call);
-    if (x->connect.json) {
+    if (x->route != NULL) {
+        http_route_deliver(x); /* keeps the body */
+    } else if (x->connect.json) {
         deliver_json(x);
     } else {
         deliver_proto(x);
     }
     x->in_begin = false;
-    chassis_buf_fini(&x->body);
+    if (x->route == NULL) {
+        chassis_buf_fini(&x->body);
+    }
     if (has_news(x)) {
         return http_rpc_resumed(x);
     }
@@ -259,6 +267,7 @@ static ssize_t read_stream(void *data, uint64_t position, char *room, size_t max
         }
     }
     bool over = x->ended || x->cut;
+    bool broken = over && x->begun && x->code != 0; /* the client must not take it for whole */
     bool writable =
         x->refused_send && !over && x->out.len - x->out_begin < chassis_call_queue_max(x->call) / 2;
     x->refused_send = x->refused_send && !writable;
@@ -267,7 +276,7 @@ static ssize_t read_stream(void *data, uint64_t position, char *room, size_t max
         chassis_call_writable(x->call);
     }
     if (n == 0 && over) {
-        return MHD_CONTENT_READER_END_OF_STREAM;
+        return broken ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
     }
     if (n == 0) {
         http_exchange_suspend(x);
@@ -279,19 +288,25 @@ static enum MHD_Result answer_stream(struct http_exchange *x)
 {
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, x, NULL);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                            connect_content_type(&x->connect));
+    if (x->route == NULL) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                connect_content_type(&x->connect));
+    }
     pthread_mutex_lock(&x->mutex);
+    unsigned status = x->status != 0 ? x->status : 200;
     add_headers(x, response);
     pthread_mutex_unlock(&x->mutex);
-    return http_queue(x, 200, response);
+    return http_queue(x, status, response);
 }
 
-static enum MHD_Result answer_unary(struct http_exchange *x)
+static enum MHD_Result answer_whole(struct http_exchange *x)
 {
     pthread_mutex_lock(&x->mutex);
     struct chassis_buf body = chassis_buf_move(&x->out);
     int code = x->code;
+    unsigned status = x->route != NULL && x->status != 0 ? x->status
+                      : code != 0                        ? connect_http_status(code)
+                                                         : 200;
     pthread_mutex_unlock(&x->mutex);
     struct MHD_Response *response =
         body.data != NULL
@@ -301,14 +316,25 @@ static enum MHD_Result answer_unary(struct http_exchange *x)
         chassis_buf_fini(&body);
         return MHD_NO;
     }
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
-                            code != 0 ? "application/json" : connect_content_type(&x->connect));
+    if (code != 0 || x->route == NULL) {
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                code != 0 ? "application/json" : connect_content_type(&x->connect));
+    }
     pthread_mutex_lock(&x->mutex);
     if (x->ended) {
         add_headers(x, response);
     }
     pthread_mutex_unlock(&x->mutex);
-    return http_queue(x, code != 0 ? connect_http_status(code) : 200, response);
+    return http_queue(x, status, response);
+}
+
+/* Not in one piece. */
+static bool is_stream(struct http_exchange *x)
+{
+    pthread_mutex_lock(&x->mutex);
+    bool begun = x->begun;
+    pthread_mutex_unlock(&x->mutex);
+    return x->connect.stream || begun;
 }
 
 enum MHD_Result http_rpc_resumed(struct http_exchange *x)
@@ -320,10 +346,11 @@ enum MHD_Result http_rpc_resumed(struct http_exchange *x)
         http_exchange_suspend(x);
         return MHD_YES;
     }
-    if (!x->connect.stream) {
+    bool stream = is_stream(x);
+    if (!stream) {
         chassis_timers_cancel(&x->http->timers, &x->deadline);
     }
-    return x->connect.stream ? answer_stream(x) : answer_unary(x);
+    return stream ? answer_stream(x) : answer_whole(x);
 }
 
 static void release_when_over(struct http_exchange *x)

@@ -13,14 +13,14 @@ static struct http_exchange *of(const struct chassis_call *call)
     return chassis_call_transport(call);
 }
 
-static void wake_unless_here(struct http_exchange *x)
+void http_wake_unless_here(struct http_exchange *x)
 {
     if (!http_on_thread(x->http) || !x->in_begin) {
         http_wake(x);
     }
 }
 
-static bool op_header(struct chassis_call *call, const char *key, struct chassis_view *ret_value)
+bool http_op_header(struct chassis_call *call, const char *key, struct chassis_view *ret_value)
 {
     struct http_exchange *x = of(call);
     for (size_t i = 0; i < x->n_headers; i++) {
@@ -32,13 +32,13 @@ static bool op_header(struct chassis_call *call, const char *key, struct chassis
     return false;
 }
 
-static void op_peer(struct chassis_call *call, struct chassis_transport_peer *ret_peer)
+void http_op_peer(struct chassis_call *call, struct chassis_transport_peer *ret_peer)
 {
     *ret_peer = of(call)->peer;
 }
 
 /* Never asked: only methods with one request are served. */
-static void op_read(struct chassis_call *call)
+void http_op_read(struct chassis_call *call)
 {
 }
 
@@ -70,7 +70,7 @@ static void snapshot_pairs(struct http_exchange *x, const char *prefix,
 }
 
 /* With the lock: the headers as they are at the first message or the end. */
-static void snapshot_headers(struct http_exchange *x)
+void http_snapshot_headers(struct http_exchange *x)
 {
     if (!x->have_headers) {
         size_t n;
@@ -115,7 +115,7 @@ static int encode(struct http_exchange *x, const void *message, struct chassis_v
     return 0;
 }
 
-static size_t queued(const struct http_exchange *x)
+size_t http_queued(const struct http_exchange *x)
 {
     return x->out.len - x->out_begin;
 }
@@ -133,30 +133,30 @@ static int op_send(struct chassis_call *call, const void *message, struct chassi
         return rc;
     }
     pthread_mutex_lock(&x->mutex);
-    bool was_empty = queued(x) == 0;
+    bool was_empty = http_queued(x) == 0;
     if (x->cut || x->ended) {
         rc = CHASSIS_CANCELLED;
     } else if (!was_empty &&
-               queued(x) + data.len + CONNECT_ENVELOPE_HEAD > chassis_call_queue_max(call)) {
+               http_queued(x) + data.len + CONNECT_ENVELOPE_HEAD > chassis_call_queue_max(call)) {
         x->refused_send = true;
         rc = CHASSIS_RESOURCE_EXHAUSTED;
     } else {
-        snapshot_headers(x);
+        http_snapshot_headers(x);
         connect_envelope(0, chassis_buf_view(&data), &x->out);
     }
     pthread_mutex_unlock(&x->mutex);
     chassis_buf_fini(&data);
     if (rc == 0 && was_empty) {
-        wake_unless_here(x);
+        http_wake_unless_here(x);
     }
     return rc;
 }
 
-static size_t op_queued(const struct chassis_call *call)
+size_t http_op_queued(const struct chassis_call *call)
 {
     struct http_exchange *x = of(call);
     pthread_mutex_lock(&x->mutex);
-    size_t n = queued(x);
+    size_t n = http_queued(x);
     pthread_mutex_unlock(&x->mutex);
     return n;
 }
@@ -215,7 +215,7 @@ static void op_end(struct chassis_call *call, const struct chassis_outcome *outc
     struct http_exchange *x = of(call);
     pthread_mutex_lock(&x->mutex);
     if (!x->cut) {
-        snapshot_headers(x);
+        http_snapshot_headers(x);
         if (x->connect.stream) {
             http_end_stream(x, outcome);
         } else {
@@ -224,10 +224,10 @@ static void op_end(struct chassis_call *call, const struct chassis_outcome *outc
     }
     x->ended = true;
     pthread_mutex_unlock(&x->mutex);
-    wake_unless_here(x);
+    http_wake_unless_here(x);
 }
 
-static void op_freed(void *transport)
+void http_op_freed(void *transport)
 {
     struct http_exchange *x = transport;
     pthread_mutex_lock(&x->mutex);
@@ -238,8 +238,8 @@ static void op_freed(void *transport)
 
 #define HTTP_OPS(label)                                                                            \
     {                                                                                              \
-        .name = (label), .header = op_header, .peer = op_peer, .read = op_read, .send = op_send,   \
-        .queued = op_queued, .end = op_end, .freed = op_freed,                                     \
+        .name = (label), .header = http_op_header, .peer = http_op_peer, .read = http_op_read,     \
+        .send = op_send, .queued = http_op_queued, .end = op_end, .freed = http_op_freed,          \
     }
 const struct chassis_transport_ops http_ops_json = HTTP_OPS("json");
 const struct chassis_transport_ops http_ops_connect = HTTP_OPS("connect");

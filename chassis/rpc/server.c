@@ -133,8 +133,9 @@ static void table_add(struct chassis_server *server, struct chassis_server_metho
     }
 }
 
-static void method_add(struct chassis_server *server, const struct chassis_service *service,
-                       const struct chassis_method_binding *binding)
+static struct chassis_server_method *method_new(struct chassis_server *server,
+                                                const struct chassis_service *service,
+                                                const struct chassis_method_binding *binding)
 {
     struct chassis_server_method *m = chassis_base_zalloc(sizeof *m);
     const struct chassis_method_options *o = options_of(service, binding->method->name);
@@ -156,7 +157,18 @@ static void method_add(struct chassis_server *server, const struct chassis_servi
     m->metrics->seconds =
         chassis_histogram("draft_rpc_server_seconds",
                           "Time from arrival to the end of the handler.", NULL, 0, &label, 1);
-    table_add(server, m);
+    return m;
+}
+
+const struct chassis_server_method *
+chassis_server_add_private(struct chassis_server *server, const struct chassis_service *service,
+                           const struct chassis_method_binding *binding)
+{
+    struct chassis_server_method *m = method_new(server, service, binding);
+    server->private_methods = chassis_base_realloc(
+        server->private_methods, (server->n_private + 1) * sizeof *server->private_methods);
+    server->private_methods[server->n_private++] = m;
+    return m;
 }
 
 int chassis_server_add(struct chassis_server *server, struct chassis_service service,
@@ -179,7 +191,7 @@ int chassis_server_add(struct chassis_server *server, struct chassis_service ser
         chassis_base_realloc(server->services, (server->n_services + 1) * sizeof *server->services);
     server->services[server->n_services++] = kept;
     for (size_t i = 0; i < service.type->n_methods; i++) {
-        method_add(server, kept, &service.type->methods[i]);
+        table_add(server, method_new(server, kept, &service.type->methods[i]));
     }
     return 0;
 }
@@ -301,6 +313,10 @@ void chassis_server_free(struct chassis_server *server)
         free(server->methods[i]->metrics);
         free(server->methods[i]);
     }
+    for (size_t i = 0; i < server->n_private; i++) {
+        free(server->private_methods[i]->metrics);
+        free(server->private_methods[i]);
+    }
     for (size_t i = 0; i < server->n_services; i++) {
         free(server->services[i]);
     }
@@ -308,6 +324,7 @@ void chassis_server_free(struct chassis_server *server)
         free((char *)(uintptr_t)server->listeners[i].address);
     }
     free(server->methods);
+    free(server->private_methods);
     free(server->services);
     free(server->table);
     free(server->listeners);

@@ -88,6 +88,12 @@ int chassis_server_new(const struct chassis_server_options *options,
  * that names no method. The tables and handlers are borrowed. */
 int chassis_server_add(struct chassis_server *server, struct chassis_service service,
                        struct chassis_error *err);
+/* A method of a transport's own, which no path leads to and which is not listed. `service` and
+ * `binding` are borrowed as long as the server lives; allowed after start. Its options must be the
+ * service's. The answer lives as long as the server. */
+const struct chassis_server_method *
+chassis_server_add_private(struct chassis_server *server, const struct chassis_service *service,
+                           const struct chassis_method_binding *binding);
 int chassis_server_start(struct chassis_server *server, struct chassis_error *err);
 /* The bound port of a listener; 0 for unix sockets. */
 uint16_t chassis_server_port(const struct chassis_server *server, unsigned listener);

@@ -31,6 +31,8 @@ struct chassis_server {
     size_t n_services;
     struct chassis_server_method **methods; /* in order of registration */
     size_t n_methods;
+    struct chassis_server_method **private_methods; /* found by nobody but who added them */
+    size_t n_private;
     struct chassis_server_method **table; /* open addressing by path; power of two */
     size_t table_size;
 

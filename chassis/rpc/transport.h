@@ -51,11 +51,6 @@ struct chassis_transport_peer {
     bool peer_listener; /* came in by the peer-only listener */
 };
 
-struct chassis_pair {
-    const char *key;
-    struct chassis_view value;
-};
-
 struct chassis_status_detail {
     const char *type_url; /* "type.googleapis.com/…" */
     struct chassis_view value;

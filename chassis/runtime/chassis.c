@@ -92,6 +92,12 @@ void chassis_with_client_application(struct chassis *c, const struct chassis_web
     }
 }
 
+void chassis_with_http_route(struct chassis *c, const struct chassis_http_route *route)
+{
+    ROOM(c->n_routes, RUNTIME_ROUTES_MAX);
+    c->routes[c->n_routes++] = *route;
+}
+
 void chassis_with_runner(struct chassis *c, const struct chassis_runner *runner)
 {
     ROOM(c->n_runners, RUNTIME_RUNNERS_MAX);

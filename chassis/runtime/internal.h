@@ -18,6 +18,7 @@
 
 enum {
     RUNTIME_SERVICES_MAX = 64,
+    RUNTIME_ROUTES_MAX = 64,
     RUNTIME_TABLES_MAX = 16,
     RUNTIME_RUNNERS_MAX = 32,
     RUNTIME_CHECKS_MAX = 32,
@@ -89,6 +90,8 @@ struct chassis {
     unsigned n_drains;
     struct chassis_secret_store *secret_store; /* the author's own */
     struct chassis_log_sink *log_sink;
+    struct chassis_http_route routes[RUNTIME_ROUTES_MAX];
+    unsigned n_routes;
     struct chassis_http_file *files;
     size_t n_files;
     unsigned http_offset;

@@ -133,6 +133,8 @@ int stage_http(struct chassis *c, struct chassis_error *err)
         .plaintext_beyond_loopback = s->plaintext,
         .server = c->server,
         .types = chassis_dynamic_types(c->types),
+        .routes = c->routes,
+        .n_routes = c->n_routes,
         .files = c->files,
         .n_files = c->n_files,
         .origins = s->origins.items,

@@ -35,6 +35,12 @@
 
 struct chassis_call;
 
+/* A header or trailer. */
+struct chassis_pair {
+    const char *key;
+    struct chassis_view value;
+};
+
 /* Who calls. Strings are empty, never NULL. */
 struct chassis_peer {
     const char *address; /* "ipv4:127.0.0.1:50312" */

@@ -29,6 +29,7 @@
 #include <chassis/consensus.h>
 #include <chassis/error.h>
 #include <chassis/executor.h>
+#include <chassis/http_route.h>
 #include <chassis/log.h>
 #include <chassis/message.h>
 #include <chassis/metrics.h>
@@ -69,6 +70,8 @@ struct chassis_web_file {
 };
 void chassis_with_client_application(struct chassis *c, const struct chassis_web_file *files,
                                      size_t n);
+/* HTTP of the service's own: <chassis/http_route.h>. Copied; its texts are borrowed. */
+void chassis_with_http_route(struct chassis *c, const struct chassis_http_route *route);
 /* `start` runs on the loop role once everything is open and before READY; non-zero ends the boot
  * with `err`. `stop` (may be NULL) runs there while draining, after the last call ended. */
 struct chassis_runner {
