@@ -7,12 +7,20 @@
 /* ---- create ---- */
 
 struct making {
+    struct cat_work work;
     struct cat_commit commit;
-    struct cat_group *group;
 };
 
-static void made(struct cat_group *g, int status, const struct chassis_error *err)
+static void making_abandon(struct cat_work *work)
 {
+    struct making *m = chassis_container_of(work, struct making, work);
+    chassis_buf_fini(&m->commit.payload);
+    free(m);
+}
+
+static void made(struct making *m, int status, const struct chassis_error *err)
+{
+    struct cat_group *g = m->work.group;
     struct cat_group_wait *w = g->makers, *next;
     g->makers = NULL;
     if (status == 0) {
@@ -29,21 +37,21 @@ static void made(struct cat_group *g, int status, const struct chassis_error *er
         w->done(w->data, status, err);
         free(w);
     }
-    cat_group_release(g);
+    cat_work_end(&m->work, g->all);
+    free(m);
 }
 
 static void make_committed(struct cat_commit *commit)
 {
     struct making *m = chassis_container_of(commit, struct making, commit);
-    struct cat_group *g = m->group;
-    free(m);
+    struct cat_group *g = m->work.group;
     if (g->state == CAT_GROUP_MAKING) {
-        made(g, 0, NULL);
+        made(m, 0, NULL);
         return;
     }
     struct chassis_error err;
     cat_group_remove_rows(g);
-    made(g,
+    made(m,
          chassis_error_set(&err, CHASSIS_NOT_FOUND, "stream '%.*s' was deleted meanwhile",
                            CHASSIS_VIEW_ARG(g->config.stream)),
          &err);
@@ -52,14 +60,15 @@ static void make_committed(struct cat_commit *commit)
 static void make_resolved(void *data, int status, uint64_t sequence,
                           const struct chassis_error *cause)
 {
-    struct cat_group *g = data;
+    struct making *m = data;
+    struct cat_group *g = m->work.group;
     struct cat_groups *all = g->all;
     struct chassis_error err = {0};
     if (status != 0 || g->state != CAT_GROUP_MAKING) {
         status = status != 0 ? status : CHASSIS_NOT_FOUND;
         chassis_error_set(&err, status, "%s",
                           cause != NULL ? chassis_error_text(cause) : "its stream was deleted");
-        made(g, status, &err);
+        made(m, status, &err);
         return;
     }
     g->place.next = sequence != 0 ? sequence : 1;
@@ -72,15 +81,12 @@ static void make_resolved(void *data, int status, uint64_t sequence,
         {CAT_ROW_GROUP, chassis_buf_view(&key), chassis_buf_view(&g->row)},
         {CAT_ROW_PLACE, chassis_view(number.bytes, sizeof number.bytes), chassis_buf_view(&place)},
     };
-    struct making *m = chassis_base_zalloc(sizeof *m);
-    m->group = g;
     m->commit.done = make_committed;
     int rc = cat_catalog_commit(all->catalog, changes, 2, &m->commit, &err);
     chassis_buf_fini(&key);
     chassis_buf_fini(&place);
     if (rc != 0) {
-        free(m);
-        made(g, rc, &err);
+        made(m, rc, &err);
     }
 }
 
@@ -139,8 +145,9 @@ static int create(struct cat_groups *all, const struct cat_group_config *config,
     g = cat_group_new(all, &row, stream.number, CAT_GROUP_MAKING);
     cat_groups_insert(all, g);
     wait_for_making(g, done, data);
-    cat_group_hold(g);
-    cat_resolve(all->options.broker, g->config.stream, g->config.start, make_resolved, g);
+    struct making *m = chassis_base_zalloc(sizeof *m);
+    cat_work_begin(&m->work, all, g, making_abandon);
+    cat_resolve(all->options.broker, g->config.stream, g->config.start, make_resolved, m);
     return 0;
 }
 
@@ -158,18 +165,27 @@ void cat_group_create(struct cat_groups *all, const struct cat_group_config *con
 /* ---- update, delete ---- */
 
 struct change {
+    struct cat_work work;
     struct cat_commit commit;
-    struct cat_group *group;
     struct chassis_buf row;
     cat_done_cb done;
     void *data;
 };
 
+static void change_abandon(struct cat_work *work)
+{
+    struct change *ch = chassis_container_of(work, struct change, work);
+    chassis_buf_fini(&ch->commit.payload);
+    chassis_buf_fini(&ch->row);
+    free(ch);
+}
+
 static void change_finish(struct change *ch, int status, const struct chassis_error *err)
 {
-    ch->group->changing = false;
+    struct cat_groups *all = ch->work.group->all;
+    ch->work.group->changing = false;
     ch->done(ch->data, status, err);
-    cat_group_release(ch->group);
+    cat_work_end(&ch->work, all);
     chassis_buf_fini(&ch->row);
     free(ch);
 }
@@ -177,9 +193,9 @@ static void change_finish(struct change *ch, int status, const struct chassis_er
 static struct change *change_new(struct cat_group *g, cat_done_cb done, void *data)
 {
     struct change *ch = chassis_base_zalloc(sizeof *ch);
-    *ch = (struct change){.group = g, .done = done, .data = data};
+    *ch = (struct change){.done = done, .data = data};
     g->changing = true;
-    cat_group_hold(g);
+    cat_work_begin(&ch->work, g->all, g, change_abandon);
     return ch;
 }
 
@@ -229,8 +245,8 @@ static void apply(struct cat_group *g, struct chassis_buf *row)
 static void update_committed(struct cat_commit *commit)
 {
     struct change *ch = chassis_container_of(commit, struct change, commit);
-    if (ch->group->state == CAT_GROUP_LIVE) {
-        apply(ch->group, &ch->row);
+    if (ch->work.group->state == CAT_GROUP_LIVE) {
+        apply(ch->work.group, &ch->row);
     }
     change_finish(ch, 0, NULL);
 }
@@ -363,7 +379,7 @@ static void seek_resolved(void *data, int status, uint64_t sequence,
                           const struct chassis_error *cause)
 {
     struct change *ch = data;
-    struct cat_group *g = ch->group;
+    struct cat_group *g = ch->work.group;
     struct chassis_error err = {0};
     if (status != 0 || g->state != CAT_GROUP_LIVE) {
         status = status != 0 ? status : CHASSIS_NOT_FOUND;

@@ -109,9 +109,41 @@ void cat_group_hold(struct cat_group *g)
     cat_groups_hold(g->all);
 }
 
+void cat_work_begin(struct cat_work *work, struct cat_groups *all, struct cat_group *g,
+                    void (*abandon)(struct cat_work *work))
+{
+    *work = (struct cat_work){.group = g, .abandon = abandon};
+    chassis_list_append(&all->works, &work->link);
+    if (g != NULL) {
+        cat_group_hold(g);
+    } else {
+        cat_groups_hold(all);
+    }
+}
+
+void cat_work_end(struct cat_work *work, struct cat_groups *all)
+{
+    chassis_list_remove(&work->link);
+    if (work->group != NULL) {
+        cat_group_release(work->group);
+    } else {
+        cat_groups_release(all);
+    }
+}
+
+static void free_waits(struct cat_group_wait *w)
+{
+    for (struct cat_group_wait *next; w != NULL; w = next) {
+        next = w->next;
+        free(w);
+    }
+}
+
 static void group_free(struct cat_group *g)
 {
-    CHASSIS_ASSERT(g->holds == 0 && g->reader == NULL && g->n_members == 0);
+    chassis_list_remove(&g->link);
+    free_waits(g->makers);
+    free_waits(g->savers);
     cat_place_fini(&g->place);
     cat_runs_fini(&g->replayed);
     cat_heap_fini(&g->able);
@@ -126,6 +158,7 @@ void cat_group_release(struct cat_group *g)
     struct cat_groups *all = g->all;
     CHASSIS_ASSERT(g->holds != 0);
     if (--g->holds == 0 && g->state == CAT_GROUP_GONE) {
+        CHASSIS_ASSERT(g->reader == NULL && g->n_members == 0);
         group_free(g);
     }
     cat_groups_release(all);
@@ -152,6 +185,7 @@ struct cat_group *cat_group_new(struct cat_groups *all, struct chassis_buf *row,
 {
     struct cat_group *g = chassis_base_zalloc(sizeof *g);
     g->all = all;
+    chassis_list_append(&all->groups, &g->link);
     g->row = chassis_buf_move(row);
     struct cat_group_row decoded;
     int rc = cat_group_row_decode(chassis_buf_view(&g->row), &decoded, NULL);
@@ -275,8 +309,6 @@ static void load_finish(struct cat_groups *all, struct loading *l)
         memcpy(&g, l->orphans.data + at, sizeof(struct cat_group *));
         if (l->rc == 0) {
             cat_group_remove_rows(g);
-        } else {
-            group_free(g);
         }
     }
     chassis_buf_fini(&l->orphans);
@@ -292,10 +324,8 @@ static void load_finish(struct cat_groups *all, struct loading *l)
 static void groups_free(struct cat_groups *all)
 {
     cat_groups_free_left(all);
-    while (all->n != 0) {
-        struct cat_group *g = all->sorted[--all->n];
-        cat_group_save_forget(g);
-        group_free(g);
+    while (!chassis_list_empty(&all->groups)) {
+        group_free(chassis_list_entry(all->groups.next, struct cat_group, link));
     }
     cat_heap_fini(&all->due);
     chassis_buf_fini(&all->infos);
@@ -313,6 +343,8 @@ int cat_groups_open(const struct cat_groups_options *options, struct cat_groups 
     all->due_timer.run = cat_groups_due;
     all->save_timer.run = cat_groups_save_due;
     all->measure_timer.run = cat_groups_measure;
+    chassis_list_init(&all->groups);
+    chassis_list_init(&all->works);
     chassis_list_init(&all->touched);
     chassis_list_init(&all->dirty);
     chassis_list_init(&all->left);
@@ -343,6 +375,24 @@ void cat_groups_closed(struct cat_groups *all)
     }
     groups_free(all);
     closed(data);
+}
+
+void cat_groups_abandon(struct cat_groups *all)
+{
+    while (!chassis_list_empty(&all->works)) {
+        struct cat_work *work = chassis_list_entry(all->works.next, struct cat_work, link);
+        chassis_list_remove(&work->link);
+        work->abandon(work);
+    }
+    chassis_list_foreach (link, &all->groups) {
+        struct cat_group *g = chassis_list_entry(link, struct cat_group, link);
+        while (!chassis_list_empty(&g->members)) {
+            struct chassis_list *member = g->members.next;
+            chassis_list_remove(member);
+            chassis_list_append(&all->left, member);
+        }
+    }
+    groups_free(all);
 }
 
 void cat_groups_close(struct cat_groups *all, void (*closed)(void *data), void *data)

@@ -27,7 +27,7 @@ struct item {
     uint64_t clash;
 };
 struct cat_burial {
-    struct cat_group *group;
+    struct cat_work work;
     uint64_t generation;
     struct chassis_buf stream, own_stream, own_group; /* names, whatever happens to the group */
     bool made;                                        /* the stream was made, or tried to */
@@ -82,6 +82,11 @@ static void burial_free(struct cat_burial *b)
     free(b);
 }
 
+static void burial_abandon(struct cat_work *work)
+{
+    burial_free(chassis_container_of(work, struct cat_burial, work));
+}
+
 static void settle(struct cat_group *g, const struct item *item)
 {
     uint64_t now = cat_groups_now(g->all);
@@ -113,7 +118,7 @@ static void settle(struct cat_group *g, const struct item *item)
 
 static void finish(struct cat_burial *b)
 {
-    struct cat_group *g = b->group;
+    struct cat_group *g = b->work.group;
     g->burial = NULL;
     if (g->state == CAT_GROUP_LIVE && g->generation == b->generation) {
         for (uint32_t i = 0; i < b->n; i++) {
@@ -122,14 +127,14 @@ static void finish(struct cat_burial *b)
         cat_group_dirty(g);
     }
     cat_group_touch(g);
+    cat_work_end(&b->work, g->all);
     burial_free(b);
-    cat_group_release(g);
 }
 
 /* Nothing more can be done now. */
 static void give_up(struct cat_burial *b, const struct chassis_error *err)
 {
-    struct cat_group *g = b->group;
+    struct cat_group *g = b->work.group;
     chassis_log_warn(g->all->options.log, "cannot store dead letters now",
                      chassis_f_view("stream", chassis_buf_view(&b->own_stream)),
                      chassis_f_view("group", chassis_buf_view(&b->own_group)),
@@ -173,7 +178,7 @@ static void stream_made(void *data, int status, const struct chassis_error *err)
         give_up(b, err);
         return;
     }
-    chassis_log_info(b->group->all->options.log, "made a dead-letter stream",
+    chassis_log_info(b->work.group->all->options.log, "made a dead-letter stream",
                      chassis_f_view("stream", chassis_buf_view(&b->stream)));
     send(b);
 }
@@ -189,7 +194,7 @@ static void make_stream(struct cat_burial *b)
         .description = chassis_view_str("dead letters"),
     };
     b->made = true;
-    cat_stream_create(b->group->all->options.broker, &config, stream_made, b);
+    cat_stream_create(b->work.group->all->options.broker, &config, stream_made, b);
 }
 
 static void compared(struct cat_fetch *fetch, const struct cat_log_event *stored)
@@ -255,7 +260,7 @@ static bool compare(struct cat_burial *b)
         .event = compared,
         .done = compare_done,
     };
-    cat_fetch(b->group->all->options.broker, &b->fetch);
+    cat_fetch(b->work.group->all->options.broker, &b->fetch);
     return true;
 }
 
@@ -325,7 +330,7 @@ static void send(struct cat_burial *b)
             .copy = true,
             .done = published,
         };
-        cat_publish(b->group->all->options.broker, &b->publish);
+        cat_publish(b->work.group->all->options.broker, &b->publish);
     }
 }
 
@@ -360,7 +365,7 @@ static void source_done(struct cat_fetch *fetch, int status, uint64_t next,
         }
     }
     if (gone != 0) {
-        chassis_log_warn(b->group->all->options.log,
+        chassis_log_warn(b->work.group->all->options.log,
                          "the stream removed events before they were stored as dead letters",
                          chassis_f_view("stream", chassis_buf_view(&b->own_stream)),
                          chassis_f_view("group", chassis_buf_view(&b->own_group)),
@@ -395,7 +400,6 @@ void cat_group_bury(struct cat_group *g)
         return;
     }
     struct cat_burial *b = chassis_base_zalloc(sizeof *b);
-    b->group = g;
     b->generation = g->generation;
     cat_dead_letter_stream(&g->config, &b->stream);
     chassis_buf_append_view(&b->own_stream, g->config.stream);
@@ -413,6 +417,6 @@ void cat_group_bury(struct cat_group *g)
         .done = source_done,
     };
     g->burial = b;
-    cat_group_hold(g);
+    cat_work_begin(&b->work, g->all, g, burial_abandon);
     cat_fetch(g->all->options.broker, &b->fetch);
 }

@@ -71,7 +71,10 @@ struct cat_groups_options {
 };
 int cat_groups_open(const struct cat_groups_options *options, struct cat_groups **ret_groups,
                     struct chassis_error *err);
+/* Members end with CHASSIS_SHUTTING_DOWN, places are made durable, then `closed`. Before the broker's. */
 void cat_groups_close(struct cat_groups *groups, void (*closed)(void *data), void *data);
+/* Free without writing or calling anything, as a crash would: for simulations. */
+void cat_groups_abandon(struct cat_groups *groups);
 
 void cat_group_create(struct cat_groups *groups, const struct cat_group_config *config,
                       cat_done_cb done, void *data);

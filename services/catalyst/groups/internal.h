@@ -43,6 +43,13 @@ struct cat_burial;   /* dead.c */
 struct cat_measures; /* measure.c */
 struct cat_saving;   /* save.c */
 
+/* Something under way that comes back: its group's memory stays meanwhile. */
+struct cat_work {
+    struct chassis_list link;
+    struct cat_group *group;                /* NULL = of all groups */
+    void (*abandon)(struct cat_work *work); /* free what it is embedded in, after a crash */
+};
+
 struct cat_group_wait { /* for something that happens to a group once */
     struct cat_group_wait *next;
     cat_done_cb done;
@@ -58,6 +65,7 @@ enum cat_group_state {
 
 struct cat_group {
     struct cat_groups *all;
+    struct chassis_list link;       /* of all groups, those that are gone too */
     struct cat_group_config config; /* views into `row` */
     struct chassis_buf row;
     uint32_t number, stream_number;
@@ -114,6 +122,7 @@ struct cat_groups {
     struct cat_catalog *catalog;
     struct cat_group **sorted; /* by stream, name */
     size_t n, cap;
+    struct chassis_list groups, works;
     uint32_t last_number;
     struct cat_heap due;
     struct chassis_timer due_timer;
@@ -161,7 +170,11 @@ size_t cat_groups_after(const struct cat_groups *all, struct chassis_view stream
                         struct chassis_view after_stream, struct chassis_view after_name);
 extern const struct cat_heap_kind cat_groups_by_due;
 void cat_groups_closed(struct cat_groups *all);
-/* Work that comes back to this group: its memory stays meanwhile. */
+void cat_work_begin(struct cat_work *work, struct cat_groups *all, struct cat_group *group,
+                    void (*abandon)(struct cat_work *work));
+/* Before what it is embedded in is freed; may free the group. */
+void cat_work_end(struct cat_work *work, struct cat_groups *all);
+/* The group's memory stays. */
 void cat_group_hold(struct cat_group *group);
 void cat_group_release(struct cat_group *group);
 void cat_groups_hold(struct cat_groups *all);

@@ -17,9 +17,8 @@ struct again {         /* an event to be published again */
     struct chassis_buf bytes;
 };
 struct walk {
+    struct cat_work work;
     enum walk_kind kind;
-    struct cat_group *group;
-    uint64_t generation;
     struct chassis_buf dead_stream;
     uint64_t from, last;
     uint64_t *sequences; /* NULL = all */
@@ -50,9 +49,23 @@ static void clear_again(struct walk *w)
     w->n_again = 0;
 }
 
+static void walk_free(struct walk *w)
+{
+    clear_again(w);
+    chassis_buf_fini(&w->dead_stream);
+    free(w->sequences);
+    free(w->events);
+    free(w);
+}
+
+static void walk_abandon(struct cat_work *work)
+{
+    walk_free(chassis_container_of(work, struct walk, work));
+}
+
 static void finish(struct walk *w)
 {
-    struct cat_group *g = w->group;
+    struct cat_group *g = w->work.group;
     const struct chassis_error *err = w->err.code != 0 ? &w->err : NULL;
     if (w->kind == PEEK) {
         w->peeked(w->data, w->err.code, w->from, err);
@@ -60,12 +73,8 @@ static void finish(struct walk *w)
         g->walking = false;
         w->done(w->data, w->err.code, w->count, err);
     }
-    clear_again(w);
-    chassis_buf_fini(&w->dead_stream);
-    free(w->sequences);
-    free(w->events);
-    free(w);
-    cat_group_release(g);
+    cat_work_end(&w->work, g->all);
+    walk_free(w);
 }
 
 static void trimmed(void *data, int status, uint64_t purged, const struct chassis_error *err)
@@ -76,7 +85,7 @@ static void trimmed(void *data, int status, uint64_t purged, const struct chassi
 /* Cut what was removed off the front of a stream that is the group's own. */
 static void trim(struct walk *w)
 {
-    struct cat_group *g = w->group;
+    struct cat_group *g = w->work.group;
     struct cat_stream_info stream;
     bool own = g->config.dead_letter_stream.len == 0;
     if (g->state != CAT_GROUP_LIVE ||
@@ -115,7 +124,7 @@ static void saved(void *data, int status, const struct chassis_error *err)
 
 static void walked(struct walk *w)
 {
-    struct cat_group *g = w->group;
+    struct cat_group *g = w->work.group;
     if (w->kind == PEEK || g->state != CAT_GROUP_LIVE || w->count == 0) {
         finish(w);
         return;
@@ -146,7 +155,7 @@ static bool still_kept(const struct cat_group *g, uint64_t sequence)
 
 static void removed(struct walk *w, uint64_t sequence)
 {
-    if (cat_runs_add(&w->group->replayed, sequence, sequence)) {
+    if (cat_runs_add(&w->work.group->replayed, sequence, sequence)) {
         w->count++;
     } else {
         chassis_error_set(
@@ -159,7 +168,7 @@ static void removed(struct walk *w, uint64_t sequence)
 static void replay_one(struct walk *w, uint64_t sequence, const struct cat_event *event,
                        const struct cat_letter *letter)
 {
-    struct cat_group *g = w->group;
+    struct cat_group *g = w->work.group;
     bool full = false;
     if (w->err.code != 0) {
         return;
@@ -182,7 +191,7 @@ static void replay_one(struct walk *w, uint64_t sequence, const struct cat_event
 static void letter(struct cat_fetch *fetch, const struct cat_log_event *stored)
 {
     struct walk *w = chassis_container_of(fetch, struct walk, fetch);
-    struct cat_group *g = w->group;
+    struct cat_group *g = w->work.group;
     struct cat_event event;
     struct cat_letter read;
     w->from = stored->sequence + 1;
@@ -256,14 +265,14 @@ static void publish_again(struct walk *w)
         return;
     }
     w->publish = (struct cat_publish){
-        .stream = w->group->config.stream,
+        .stream = w->work.group->config.stream,
         .events = w->events,
         .n_events = n,
         .order = &w->order,
         .copy = true,
         .done = published,
     };
-    cat_publish(w->group->all->options.broker, &w->publish);
+    cat_publish(w->work.group->all->options.broker, &w->publish);
 }
 
 static void slice_done(struct cat_fetch *fetch, int status, uint64_t next,
@@ -287,7 +296,7 @@ static void slice_done(struct cat_fetch *fetch, int status, uint64_t next,
     } else if (status != 0 && w->sequences == NULL) {
         w->last = 0; /* nothing more there */
     }
-    if (w->n_again != 0 && w->group->state == CAT_GROUP_LIVE) {
+    if (w->n_again != 0 && w->work.group->state == CAT_GROUP_LIVE) {
         publish_again(w);
     } else {
         slice(w);
@@ -296,7 +305,7 @@ static void slice_done(struct cat_fetch *fetch, int status, uint64_t next,
 
 static void slice(struct walk *w)
 {
-    struct cat_group *g = w->group;
+    struct cat_group *g = w->work.group;
     struct cat_stream_info stream;
     uint64_t room = w->limit - w->count < SLICE ? w->limit - w->count : SLICE;
     bool more = w->sequences != NULL ? w->at < w->n : w->from <= w->last;
@@ -338,7 +347,6 @@ static struct walk *begin(struct cat_groups *all, enum walk_kind kind, struct ch
     }
     struct walk *w = chassis_base_zalloc(sizeof *w);
     w->kind = kind;
-    w->group = g;
     w->limit = UINT64_MAX;
     w->from = 1;
     cat_dead_letter_stream(&g->config, &w->dead_stream);
@@ -346,7 +354,7 @@ static struct walk *begin(struct cat_groups *all, enum walk_kind kind, struct ch
         w->last = info.log.last;
     }
     g->walking = g->walking || kind != PEEK;
-    cat_group_hold(g);
+    cat_work_begin(&w->work, all, g, walk_abandon);
     return w;
 }
 

@@ -13,6 +13,7 @@ struct saved {
     size_t at; /* of its row in `rows` */
 };
 struct cat_saving {
+    struct cat_work work;
     struct cat_commit commit;
     struct cat_groups *all;
     struct chassis_buf rows;
@@ -85,6 +86,21 @@ void cat_group_save_forget(struct cat_group *g)
     wake_savers(g, CHASSIS_NOT_FOUND, &err);
 }
 
+static void saving_abandon(struct cat_work *work)
+{
+    struct cat_saving *s = chassis_container_of(work, struct cat_saving, work);
+    chassis_buf_fini(&s->commit.payload);
+    chassis_buf_fini(&s->rows);
+    free(s);
+}
+
+static void saving_free(struct cat_saving *s)
+{
+    cat_work_end(&s->work, s->all);
+    chassis_buf_fini(&s->rows);
+    free(s);
+}
+
 static void committed(struct cat_commit *commit)
 {
     struct cat_saving *s = chassis_container_of(commit, struct cat_saving, commit);
@@ -104,9 +120,7 @@ static void committed(struct cat_commit *commit)
         bool now = all->closing || all->save_urgent;
         arm(all, now ? 0 : delay < CAT_SAVE_MAX_MS ? delay : CAT_SAVE_MAX_MS);
     }
-    chassis_buf_fini(&s->rows);
-    free(s);
-    cat_groups_release(all);
+    saving_free(s);
 }
 
 static void not_taken(struct cat_saving *s, const struct chassis_error *err)
@@ -160,15 +174,13 @@ static void save(struct cat_groups *all)
         };
     }
     s->commit.done = committed;
-    cat_groups_hold(all);
+    cat_work_begin(&s->work, all, NULL, saving_abandon);
     int rc = CHASSIS_FAULT("catalyst.groups.save")
                  ? chassis_error_set(&err, CHASSIS_NO_SPACE, "fault point")
                  : cat_catalog_commit(all->catalog, changes, s->n, &s->commit, &err);
     if (rc != 0) {
         not_taken(s, &err);
-        chassis_buf_fini(&s->rows);
-        free(s);
-        cat_groups_release(all);
+        saving_free(s);
         return;
     }
     all->save_failed = false;

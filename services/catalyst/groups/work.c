@@ -129,7 +129,7 @@ static void reader_gap(void *data, uint64_t from, uint64_t to)
 static void reader_ended(void *data, int status, const struct chassis_error *err)
 {
     struct cat_group *g = data;
-    g->reader = NULL;
+    cat_group_detach(g);
     cat_group_end_members(g, status, err);
 }
 
@@ -178,8 +178,8 @@ void cat_group_detach(struct cat_group *g)
 /* ---- redelivery ---- */
 
 struct cat_fetching {
+    struct cat_work work;
     struct cat_fetch fetch;
-    struct cat_group *group;
     uint64_t generation;
     uint32_t n;
     uint64_t sequences[CAT_FETCH_MAX];
@@ -188,7 +188,7 @@ struct cat_fetching {
 /* The entry, if it is still what this fetch is for. */
 static struct cat_entry *fetching_entry(const struct cat_fetching *f, uint64_t sequence)
 {
-    struct cat_group *g = f->group;
+    struct cat_group *g = f->work.group;
     if (g->state != CAT_GROUP_LIVE || g->generation != f->generation) {
         return NULL;
     }
@@ -207,7 +207,7 @@ static bool expired(const struct cat_group *g, const struct cat_log_event *store
 static void fetched(struct cat_fetch *fetch, const struct cat_log_event *stored)
 {
     struct cat_fetching *f = chassis_container_of(fetch, struct cat_fetching, fetch);
-    struct cat_group *g = f->group;
+    struct cat_group *g = f->work.group;
     struct cat_entry *e = fetching_entry(f, stored->sequence);
     if (e == NULL) {
         return;
@@ -225,7 +225,7 @@ static void fetched(struct cat_fetch *fetch, const struct cat_log_event *stored)
 static void not_fetched(struct cat_fetching *f, int status, uint64_t next,
                         const struct chassis_error *err)
 {
-    struct cat_group *g = f->group;
+    struct cat_group *g = f->work.group;
     uint64_t now = cat_groups_now(g->all);
     bool failed = status != 0 && status != CHASSIS_NOT_FOUND;
     uint32_t lost = 0;
@@ -262,15 +262,21 @@ static void fetch_done(struct cat_fetch *fetch, int status, uint64_t next,
                        const struct chassis_error *err)
 {
     struct cat_fetching *f = chassis_container_of(fetch, struct cat_fetching, fetch);
-    struct cat_group *g = f->group;
+    struct cat_group *g = f->work.group;
+    struct cat_groups *all = g->all;
     g->fetching = NULL;
     not_fetched(f, status, next, err);
     if (g->state == CAT_GROUP_LIVE) {
         cat_group_dirty(g);
         cat_group_touch(g);
     }
+    cat_work_end(&f->work, all);
     free(f);
-    cat_group_release(g);
+}
+
+static void fetching_abandon(struct cat_work *work)
+{
+    free(chassis_container_of(work, struct cat_fetching, work));
 }
 
 /* Read what is ready, as far as there is credit for it. */
@@ -292,7 +298,6 @@ static void redeliver(struct cat_group *g)
     if (f == NULL) {
         return;
     }
-    f->group = g;
     f->generation = g->generation;
     f->fetch = (struct cat_fetch){
         .stream = g->config.stream,
@@ -304,7 +309,7 @@ static void redeliver(struct cat_group *g)
         .done = fetch_done,
     };
     g->fetching = f;
-    cat_group_hold(g);
+    cat_work_begin(&f->work, g->all, g, fetching_abandon);
     cat_fetch(g->all->options.broker, &f->fetch);
 }
 
