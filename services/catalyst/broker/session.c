@@ -41,7 +41,7 @@ static void run_cancel(struct chassis_task *task)
     struct cat_session *s = chassis_container_of(task, struct cat_session, cancel);
     struct chassis_error err;
     chassis_error_set(&err, CHASSIS_CANCELLED, "the client went away");
-    cat_session_stop(s, &err);
+    cat_session_stop(s, s->finishing ? NULL : &err);
 }
 
 static void post_cancel(struct cat_session *s)
@@ -49,6 +49,12 @@ static void post_cancel(struct cat_session *s)
     if (!atomic_exchange(&s->cancel_posted, true)) {
         chassis_post(s->views->loop, &s->cancel);
     }
+}
+
+void cat_session_finish(struct cat_session *session)
+{
+    session->finishing = true;
+    post_cancel(session);
 }
 
 static void on_cancel(struct chassis_call *call, void *data)

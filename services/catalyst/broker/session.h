@@ -35,6 +35,7 @@ struct cat_session {
     struct chassis_list link; /* of views->sessions; the loop's, as the next two */
     bool started, stopped;
     bool over;                 /* the call has ended; home's */
+    bool finishing;            /* the client is done; set before `cancel` is posted */
     int status;                /* to end with, 0 = OK */
     struct chassis_buf answer; /* of a unary call, with OK; set before stop */
     bool answers;
@@ -50,6 +51,8 @@ void cat_session_open(struct cat_session *session, struct chassis_call *call,
 void cat_session_news(struct cat_session *session);
 /* End with OK (err NULL) or an error. Nothing happens if it is stopped. */
 void cat_session_stop(struct cat_session *session, const struct chassis_error *err);
+/* The same with OK, from the call's role: behind everything that was posted. */
+void cat_session_finish(struct cat_session *session);
 /* Keep its memory beyond its end: for what is under way elsewhere and cannot be called back. */
 void cat_session_hold(struct cat_session *session);
 void cat_session_put(struct cat_session *session);
