@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/bytes.h"
 #include "catalyst/broker/session.h"
 #include "catalyst/groups/convert.h"
 
