@@ -55,7 +55,7 @@ struct cached {
 struct stream {
     uint32_t id;
     uint32_t state_segment; /* of its last record of any kind */
-    uint64_t first, last, durable;
+    uint64_t first, last, written, durable;
     uint64_t last_term;
     uint64_t rewrite_sequence; /* last record that replaced others; 0 = none in flight */
     uint64_t rewrite_index;    /* lowest index replaced since */
@@ -67,7 +67,9 @@ struct stream {
     uint32_t n_entries, cap_entries;
     uint32_t n_terms, cap_terms;
     struct term_run *terms;
+    struct stream *next_unsynced;
     uint64_t spacing; /* of the entries, in bytes of log */
+    bool is_unsynced; /* in the list of those written since the last sync */
     bool known;       /* at open: a record that says what the last one is was met */
 
     struct cached **cache; /* a ring over the newest records, without gaps up to `last` */
@@ -86,11 +88,19 @@ struct part { /* bytes for one segment */
     struct chassis_buf bytes;
 };
 
+/* Segments written since they were last synced, held open. */
+struct files {
+    struct segment **list;
+    uint32_t n, cap;
+};
+
 struct write_job {
     struct chassis_task task, sync, done;
     bool busy;
     struct part *parts;
+    struct files files; /* to be synced */
     struct high_water high_water;
+    bool synced; /* whether it ends with a sync */
     bool sync_high_water;
 };
 
@@ -140,7 +150,12 @@ struct chassis_journal {
     uint32_t n_segments, cap_segments;
     uint32_t tail_segment, tail_offset;
     uint64_t last_sequence;    /* given to a record */
-    uint64_t written_sequence; /* durable */
+    uint64_t written_sequence; /* can be read from the files */
+    uint64_t synced_sequence;  /* durable */
+    uint64_t sync_through;     /* what waits for a sync */
+    bool sync_due;             /* the interval has passed */
+    struct files unsynced;
+    struct stream *unsynced_streams;
     bool last_is_marker;
 
     struct stream **table; /* open addressing by id */
@@ -151,10 +166,12 @@ struct chassis_journal {
     struct part *pending, **pending_tail, *newest;
     size_t pending_bytes; /* accepted and not durable */
     struct chassis_journal_append *waiting, **waiting_tail;
+    struct chassis_journal_append *accepted, **accepted_tail; /* wait for the end of the turn */
     struct write_job write;
     struct prepare_job prepare;
     struct chassis_task flush;
-    struct chassis_timer idle, space;
+    struct chassis_timer idle, space, sync;
+    uint64_t sync_interval_ns;
     uint64_t space_checked_ns;
     bool no_space;
     bool reading;
@@ -189,8 +206,11 @@ bool journal_stream_copied(struct chassis_journal *j, struct stream *s,
 /* All was read at open. */
 void journal_stream_settle(struct chassis_journal *j, struct stream *s);
 void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t through);
-void journal_stream_durable(struct chassis_journal *j, struct stream *s, uint64_t index,
+/* What was appended up to `index` with this sequence is written, and synced if that is. */
+void journal_stream_written(struct chassis_journal *j, struct stream *s, uint64_t index,
                             uint64_t sequence);
+/* All that was written is synced. */
+void journal_streams_synced(struct chassis_journal *j);
 void journal_cache_evict(struct chassis_journal *j);
 void journal_streams_free(struct chassis_journal *j);
 struct cached *journal_cached(const struct stream *s, uint64_t index);
@@ -249,6 +269,8 @@ void journal_free(struct chassis_journal *j);
 uint64_t journal_put(struct chassis_journal *j, struct record_header *h,
                      struct chassis_view payload, struct place *ret_at);
 void journal_flush_soon(struct chassis_journal *j);
+void journal_waiting_free(struct chassis_journal *j);
+void journal_files_free(struct chassis_journal *j, struct files *files);
 void journal_init_tasks(struct chassis_journal *j);
 
 #endif

@@ -3,6 +3,10 @@
  *
  *     append -> part (pending) -> flush at the end of the owner's turn -> job on the writer:
  *     pwrite each part, fdatasync each file, high-water mark -> back on the owner: `done` in order
+ *
+ * A job in which nothing waits for a sync ends with the write. Its files are synced with those of the
+ * next job that syncs, at the latest when the interval has passed: so what is synced is always all
+ * that was written, and an append that waits for less can stand in one queue with the others.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -50,13 +54,14 @@ uint64_t journal_put(struct chassis_journal *j, struct record_header *h,
     struct part *part = make_room(j, size);
     h->format = h->kind == RECORD_COPY ? JOURNAL_FORMAT : JOURNAL_FORMAT_OLDEST;
     h->sequence = ++j->last_sequence;
-    h->durable = j->written_sequence;
+    h->durable = j->synced_sequence;
     record_encode(&part->bytes, h, payload);
     part->last_sequence = h->sequence;
     *ret_at = (struct place){j->tail_segment, j->tail_offset};
     j->tail_offset += (uint32_t)size;
     j->pending_bytes += size;
     j->last_is_marker = h->kind == RECORD_MARKER;
+    j->sync_through = h->sequence; /* an append that does not wait for it takes this back */
     return h->sequence;
 }
 
@@ -91,13 +96,14 @@ static void write_parts(struct chassis_journal *j, struct part *parts)
     }
 }
 
-static void sync_parts(struct chassis_journal *j, struct part *parts)
+static void sync_files(struct chassis_journal *j, const struct files *files)
 {
     uint64_t begin = chassis_os_monotonic_ns();
-    for (struct part *p = parts; p != NULL; p = p->next) {
-        int rc = CHASSIS_FAULT("journal.sync") ? -EIO : j->disk->ops->sync(p->segment->file);
+    for (uint32_t i = 0; i < files->n; i++) {
+        struct segment *seg = files->list[i];
+        int rc = CHASSIS_FAULT("journal.sync") ? -EIO : j->disk->ops->sync(seg->file);
         if (rc < 0) {
-            write_failed(j, "sync", p->segment->number, rc);
+            write_failed(j, "sync", seg->number, rc);
         }
     }
     chassis_histogram_observe(j->sync_seconds, (double)(chassis_os_monotonic_ns() - begin) / 1e9);
@@ -110,7 +116,11 @@ static void write_run(struct chassis_task *task)
     struct write_job *job = chassis_container_of(task, struct write_job, task);
     struct chassis_journal *j = chassis_container_of(job, struct chassis_journal, write);
     write_parts(j, job->parts);
-    chassis_post(j->writer, &job->sync);
+    if (job->synced) {
+        chassis_post(j->writer, &job->sync);
+    } else {
+        chassis_post(j->owner, &job->done);
+    }
 }
 
 static void sync_run(struct chassis_task *task)
@@ -118,7 +128,7 @@ static void sync_run(struct chassis_task *task)
     struct write_job *job = chassis_container_of(task, struct write_job, sync);
     struct chassis_journal *j = chassis_container_of(job, struct chassis_journal, write);
     uint8_t bytes[HIGH_WATER_SIZE];
-    sync_parts(j, job->parts);
+    sync_files(j, &job->files);
     high_water_encode(bytes, &job->high_water);
     int rc = j->disk->ops->write(j->high_water_file, 0, bytes, sizeof bytes);
     if (rc == 0 && job->sync_high_water) {
@@ -142,6 +152,32 @@ static void free_parts(struct part *part)
     }
 }
 
+static void files_add(struct files *files, struct segment *seg)
+{
+    if (files->n != 0 && files->list[files->n - 1] == seg) {
+        return; /* what is written only ever moves on */
+    }
+    if (files->n == files->cap) {
+        files->cap = files->cap != 0 ? files->cap * 2 : 4;
+        files->list = chassis_base_realloc(files->list, files->cap * sizeof(struct segment *));
+    }
+    seg->refs++;
+    files->list[files->n++] = seg;
+}
+
+static void files_clear(struct chassis_journal *j, struct files *files)
+{
+    while (files->n != 0) {
+        journal_segment_unref(j->disk, files->list[--files->n]);
+    }
+}
+
+void journal_files_free(struct chassis_journal *j, struct files *files)
+{
+    files_clear(j, files);
+    free(files->list);
+}
+
 /* Move the parts whose segments are there from `pending` to the job. */
 static bool take_ready(struct chassis_journal *j)
 {
@@ -157,6 +193,7 @@ static bool take_ready(struct chassis_journal *j)
         job->high_water.segment = part->segment->number;
         job->high_water.offset = part->offset + part->bytes.len;
         job->high_water.sequence = part->last_sequence;
+        files_add(&j->unsynced, part->segment);
         if (j->newest == part) {
             j->newest = NULL;
         }
@@ -167,15 +204,31 @@ static bool take_ready(struct chassis_journal *j)
     return job->parts != NULL;
 }
 
+static void put_marker(struct chassis_journal *j)
+{
+    if (!j->last_is_marker && !j->closing && !j->no_space) {
+        struct record_header h = {.kind = RECORD_MARKER};
+        struct place at;
+        journal_put(j, &h, chassis_view(NULL, 0), &at);
+        journal_flush_soon(j);
+    }
+}
+
 static void on_idle(struct chassis_timer *timer)
 {
     struct chassis_journal *j = chassis_container_of(timer, struct chassis_journal, idle);
-    if (j->write.busy || j->pending != NULL || j->last_is_marker || j->closing || j->no_space) {
+    bool unsynced = j->synced_sequence < j->written_sequence; /* the interval sees to that */
+    if (j->write.busy || j->pending != NULL || unsynced) {
         return;
     }
-    struct record_header h = {.kind = RECORD_MARKER};
-    struct place at;
-    journal_put(j, &h, chassis_view(NULL, 0), &at);
+    put_marker(j);
+}
+
+static void on_interval(struct chassis_timer *timer)
+{
+    struct chassis_journal *j = chassis_container_of(timer, struct chassis_journal, sync);
+    j->sync_due = true;
+    put_marker(j);
     journal_flush_soon(j);
 }
 
@@ -202,11 +255,52 @@ static bool close_if_idle(struct chassis_journal *j)
     }
     chassis_cancel(j->owner, &j->idle);
     chassis_cancel(j->owner, &j->space);
+    chassis_cancel(j->owner, &j->sync);
     void (*closed)(void *) = j->closed;
     void *data = j->closed_data;
     journal_free(j);
     closed(data);
     return true;
+}
+
+/* Tell those that only waited for the end of the turn. */
+static void complete_accepted(struct chassis_journal *j)
+{
+    struct chassis_journal_append *a = j->accepted;
+    j->accepted = NULL;
+    j->accepted_tail = &j->accepted;
+    while (a != NULL) {
+        struct chassis_journal_append *next = a->next;
+        a->next = NULL;
+        a->done(a);
+        a = next;
+    }
+}
+
+static void start_job(struct chassis_journal *j)
+{
+    struct write_job *job = &j->write;
+    bool any = take_ready(j);
+    bool free_some = j->free_to > j->durable_first && j->synced_sequence >= j->free_after &&
+                     (j->pending == NULL || j->pending->segment->number >= j->free_to);
+    bool sync = j->sync_through > j->synced_sequence || j->sync_due || j->closing;
+    job->synced = free_some || (sync && job->high_water.sequence > j->synced_sequence);
+    if (!any && !job->synced) {
+        return;
+    }
+    job->sync_high_water = free_some;
+    if (free_some) {
+        job->high_water.first_segment = j->free_to;
+    }
+    if (job->synced) {
+        struct files empty = job->files;
+        job->files = j->unsynced;
+        j->unsynced = empty;
+        j->sync_due = false;
+        chassis_cancel(j->owner, &j->sync);
+    }
+    job->busy = true;
+    chassis_post(j->writer, &job->task);
 }
 
 static void flush(struct chassis_task *task)
@@ -215,19 +309,9 @@ static void flush(struct chassis_task *task)
     journal_prepare(j);
     journal_copy(j);
     if (!j->write.busy) {
-        struct write_job *job = &j->write;
-        bool any = take_ready(j);
-        bool free_some = j->free_to > j->durable_first && j->written_sequence >= j->free_after &&
-                         (j->pending == NULL || j->pending->segment->number >= j->free_to);
-        if (any || free_some) {
-            job->sync_high_water = free_some;
-            if (free_some) {
-                job->high_water.first_segment = j->free_to;
-            }
-            job->busy = true;
-            chassis_post(j->writer, &job->task);
-        }
+        start_job(j);
     }
+    complete_accepted(j);
     close_if_idle(j);
 }
 
@@ -241,7 +325,7 @@ static void complete(struct chassis_journal *j)
         }
         a->next = NULL;
         struct stream *s = journal_stream_find(j, a->stream);
-        journal_stream_durable(j, s, a->last_index, a->batch);
+        journal_stream_written(j, s, a->last_index, a->batch);
         a->done(a);
     }
 }
@@ -257,6 +341,13 @@ static void write_done(struct chassis_task *task)
     job->parts = NULL;
     job->busy = false;
     j->written_sequence = job->high_water.sequence;
+    if (job->synced) {
+        j->synced_sequence = j->written_sequence;
+        files_clear(j, &job->files);
+        journal_streams_synced(j);
+    } else if (j->sync.due_ns == 0) {
+        chassis_post_after(j->owner, &j->sync, j->sync_interval_ns);
+    }
     if (job->sync_high_water) {
         j->durable_first = (uint32_t)job->high_water.first_segment;
     }
@@ -275,8 +366,10 @@ void journal_init_tasks(struct chassis_journal *j)
     j->write.done.run = write_done;
     j->flush.run = flush;
     j->idle.run = on_idle;
+    j->sync.run = on_interval;
     j->pending_tail = &j->pending;
     j->waiting_tail = &j->waiting;
+    j->accepted_tail = &j->accepted;
     journal_prepare_init(j);
     journal_copy_init(j);
 }
@@ -320,6 +413,39 @@ static int check_append(struct chassis_journal *j, const struct stream *s,
     return 0;
 }
 
+static void forget(struct chassis_journal_append *a)
+{
+    free(a);
+}
+
+/* An append that waits for nothing leaves a note in its place: the stream has to know what of it is
+ * written. */
+static void wait(struct chassis_journal *j, struct chassis_journal_append *a)
+{
+    a->next = NULL;
+    if (a->durability == CHASSIS_JOURNAL_NONE) {
+        *j->accepted_tail = a;
+        j->accepted_tail = &a->next;
+        struct chassis_journal_append *note = chassis_base_alloc(sizeof *note);
+        *note = *a;
+        note->done = forget;
+        a = note;
+    }
+    *j->waiting_tail = a;
+    j->waiting_tail = &a->next;
+}
+
+void journal_waiting_free(struct chassis_journal *j)
+{
+    while (j->waiting != NULL) {
+        struct chassis_journal_append *a = j->waiting;
+        j->waiting = a->next;
+        if (a->done == forget) {
+            free(a);
+        }
+    }
+}
+
 int chassis_journal_append(struct chassis_journal *j, struct chassis_journal_append *a,
                            struct chassis_error *err)
 {
@@ -332,6 +458,7 @@ int chassis_journal_append(struct chassis_journal *j, struct chassis_journal_app
         return rc;
     }
     struct stream *s = journal_stream_make(j, a->stream);
+    uint64_t sync_through = j->sync_through;
     for (size_t i = 0; i < a->n_records; i++) {
         const struct chassis_journal_record *r = &a->records[i];
         struct record_header h = {
@@ -348,9 +475,10 @@ int chassis_journal_append(struct chassis_journal *j, struct chassis_journal_app
         journal_stream_add(j, s, &h, at, &r->payload);
     }
     a->last_index = s->last;
-    a->next = NULL;
-    *j->waiting_tail = a;
-    j->waiting_tail = &a->next;
+    if (a->durability != CHASSIS_JOURNAL_SYNC) {
+        j->sync_through = sync_through;
+    }
+    wait(j, a);
     journal_flush_soon(j);
     return 0;
 }

@@ -6,7 +6,8 @@
  * Invariants:
  *  - within a stream indexes are consecutive; a record whose index is ≤ the stream's last replaces
  *    that record and drops everything after it (truncation is an append, so there is no race);
- *  - `done` of an append is called once, in order, only after the bytes were synced;
+ *  - `done` of an append is called once, in order, only after the bytes were synced, unless it asked
+ *    for less (enum chassis_journal_durability);
  *  - one write + one sync is in flight at a time, what arrives meanwhile joins the next batch;
  *  - a failed write or sync ends the process; a nearly full disk refuses appends before writing
  *    (CHASSIS_NO_SPACE) while reads go on, and recovers by itself;
@@ -35,6 +36,7 @@ struct chassis_journal_options {
     struct chassis_logger *log;
     uint64_t segment_bytes;        /* 0 = 64 MiB */
     uint64_t reserve_bytes;        /* refuse appends when less is free; 0 = two segments */
+    unsigned sync_interval_ms;     /* of appends that do not wait for a sync; 0 = 1,000 */
     size_t pending_bytes_max;      /* accepted but not yet written; 0 = 64 MiB */
     size_t cache_bytes_per_stream; /* newest payloads kept in memory for read; 0 = 8 MiB */
     /* When less of the log than this is still needed (in percent, 50 is a good value), and it has more
@@ -51,9 +53,18 @@ struct chassis_journal_record {
     struct chassis_view payload;
 };
 
-/* One append of consecutive records to one stream; caller's memory until `done`. */
+/* What `done` waits for. A sync covers all that was written before it, whatever was asked. */
+enum chassis_journal_durability {
+    CHASSIS_JOURNAL_SYNC = 0, /* the fdatasync: survives a loss of power */
+    CHASSIS_JOURNAL_INTERVAL, /* the write: survives a kill; a sync follows within sync_interval_ms */
+    CHASSIS_JOURNAL_NONE, /* the end of the owner's turn; the write and the sync follow as above */
+};
+
+/* One append of consecutive records to one stream; caller's memory until `done`. Among appends that
+ * ask for NONE `done` is in order, and among the others. */
 struct chassis_journal_append {
     uint32_t stream;
+    enum chassis_journal_durability durability;
     const struct chassis_journal_record *records; /* only read during the call */
     size_t n_records;
     void (*done)(struct chassis_journal_append *append);
@@ -65,7 +76,9 @@ struct chassis_journal_append {
 struct chassis_journal_stream {
     uint64_t first_index; /* of the oldest record kept; last_index + 1 if none is */
     uint64_t last_index;  /* accepted */
-    uint64_t durable_index;
+    uint64_t
+        written_index; /* what a scan may read: appends up to here got what they asked for, or more */
+    uint64_t durable_index; /* synced */
     uint64_t last_term;
 };
 
@@ -115,8 +128,8 @@ void chassis_journal_reset(struct chassis_journal *journal, uint32_t stream, uin
 /* ---- reading away from the owner ----
  *
  * A scan is opened, refreshed and closed on the owner and read on any other role, one call at a time
- * (the hand-over is the caller's: a message each way). It sees the durable records from `index` up to
- * a bound noted at open and refresh. The segments up to there stay open, whatever is trimmed
+ * (the hand-over is the caller's: a message each way). It sees the records from `index` up to a
+ * bound noted at open and refresh, at most written_index. The segments up to there stay open, whatever is trimmed
  * meanwhile; a record that was replaced is not delivered any more: the scan then ends before it.
  *
  *     owner: open ─▶ worker: read, read … next == end ─▶ owner: refresh ─▶ … ─▶ owner: close
@@ -146,7 +159,7 @@ uint64_t chassis_journal_scan_next(const struct chassis_journal_scan *scan);
 uint64_t chassis_journal_scan_end(const struct chassis_journal_scan *scan);
 /* Owner. Move the bound forward and let go of what was passed. CHASSIS_NOT_FOUND if the next record
  * was trimmed meanwhile (the text names the first kept), CHASSIS_ABORTED if records that were already
- * read have been replaced; the scan then stays as it was. A bound may lie before durable_index: at
+ * read have been replaced; the scan then stays as it was. A bound may lie before written_index: at
  * most so many segments are held at once. */
 int chassis_journal_scan_refresh(struct chassis_journal_scan *scan, struct chassis_error *err);
 /* Owner. NULL is fine; also after the journal was closed or abandoned. */

@@ -13,6 +13,9 @@ void journal_free(struct chassis_journal *j)
         journal_segment_unref(j->disk, j->segments[i]);
     }
     free(j->segments);
+    journal_waiting_free(j);
+    journal_files_free(j, &j->unsynced);
+    journal_files_free(j, &j->write.files);
     journal_streams_free(j);
     j->disk->ops->close(j->high_water_file);
     j->disk->ops->close(j->lock);
@@ -187,7 +190,7 @@ static void adopt(struct chassis_journal *j, struct journal_walk *walk)
         j->full_bytes += j->segments[i]->end;
     }
     j->tail_offset = walk->tail_offset;
-    j->last_sequence = j->written_sequence = walk->last_sequence;
+    j->last_sequence = j->written_sequence = j->synced_sequence = walk->last_sequence;
     j->last_is_marker = true;
     uint64_t free_bytes = 0;
     j->no_space = j->disk->ops->space(j->disk, j->directory, &free_bytes) == 0 &&
@@ -219,6 +222,8 @@ static struct chassis_journal *journal_new(const struct chassis_journal_options 
     j->segment_bytes = o->segment_bytes != 0 ? o->segment_bytes : 64 << 20;
     j->reserve_bytes = o->reserve_bytes != 0 ? o->reserve_bytes : 2 * j->segment_bytes;
     j->live_percent = o->live_percent;
+    j->sync_interval_ns =
+        (o->sync_interval_ms != 0 ? o->sync_interval_ms : 1000) * CHASSIS_NS_PER_MS;
     j->pending_bytes_max = o->pending_bytes_max != 0 ? o->pending_bytes_max : 64 << 20;
     j->cache_bytes_per_stream =
         o->cache_bytes_per_stream != 0 ? o->cache_bytes_per_stream : 8 << 20;

@@ -99,8 +99,8 @@ static void take_runs(struct chassis_journal_scan *scan, const struct stream *s)
     const struct entry *e = journal_entry(s, scan->next);
     const struct entry *end = s->entries + s->n_entries;
     uint32_t n = 0;
-    scan->end = s->durable + 1;
-    for (; e != end && e->index <= s->durable; e++) {
+    scan->end = s->written + 1;
+    for (; e != end && e->index <= s->written; e++) {
         uint32_t last = e + 1 != end ? e[1].segment : s->state_segment;
         last = last > e->segment ? last : e->segment; /* a run may go on in the next ones */
         if (n == SCAN_RUNS_MAX || (n != 0 && scan->n_pins + (last - e->segment) >= SCAN_PINS_MAX)) {
@@ -140,7 +140,7 @@ static void take_snapshot(struct chassis_journal_scan *scan, const struct stream
     scan->n_pins = scan->cap_pins = 0;
     scan->n_runs = scan->run = 0;
     scan->end = scan->next;
-    if (s != NULL && s->n_entries != 0 && scan->next <= s->durable) {
+    if (s != NULL && s->n_entries != 0 && scan->next <= s->written) {
         take_runs(scan, s);
     }
     unpin(scan->disk, pins, n_pins);

@@ -259,8 +259,9 @@ static void move_empty_streams(struct chassis_journal *j, struct segment *seg)
             .kind = RECORD_RESET, .stream = s->id, .index = s->last, .term = s->last_term};
         struct place at;
         journal_put(j, &h, chassis_view(NULL, 0), &at);
-        uint64_t durable = s->durable;
+        uint64_t written = s->written, durable = s->durable;
         journal_stream_reset(j, s, &h, at.segment);
+        s->written = written;
         s->durable = durable;
     }
 }

@@ -287,9 +287,8 @@ static void cut_end(struct chassis_journal *j, struct stream *s, uint64_t index,
     journal_scans_cut(j, s->id, index, index);
     s->last = index - 1;
     s->next_read = 0;
-    if (s->durable >= index) {
-        s->durable = index - 1;
-    }
+    s->written = s->written < index ? s->written : index - 1;
+    s->durable = s->durable < index ? s->durable : index - 1;
 }
 
 void journal_stream_add(struct chassis_journal *j, struct stream *s, const struct record_header *h,
@@ -335,7 +334,7 @@ void journal_stream_reset(struct chassis_journal *j, struct stream *s,
     s->last = h->index;
     s->first = h->index + 1;
     s->last_term = h->term;
-    s->durable = h->index;
+    s->written = s->durable = h->index;
     s->rewrite_sequence = h->sequence;
     j->free_after = h->sequence;
     s->rewrite_index = s->first;
@@ -377,7 +376,7 @@ void journal_stream_settle(struct chassis_journal *j, struct stream *s)
     }
     terms_settle(s);
     terms_trim(s, s->first);
-    s->durable = s->last;
+    s->written = s->durable = s->last;
     s->rewrite_sequence = 0;
 }
 
@@ -401,7 +400,7 @@ void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t t
     rehome(j, s);
 }
 
-void journal_stream_durable(struct chassis_journal *j, struct stream *s, uint64_t index,
+void journal_stream_written(struct chassis_journal *j, struct stream *s, uint64_t index,
                             uint64_t sequence)
 {
     if (sequence >= s->rewrite_sequence) {
@@ -409,8 +408,25 @@ void journal_stream_durable(struct chassis_journal *j, struct stream *s, uint64_
     } else if (index >= s->rewrite_index) {
         index = s->rewrite_index - 1; /* replaced meanwhile by what comes after it */
     }
-    if (index > s->durable && index <= s->last) {
-        s->durable = index;
+    if (index > s->written && index <= s->last) {
+        s->written = index;
+    }
+    if (sequence <= j->synced_sequence) {
+        s->durable = s->written;
+    } else if (!s->is_unsynced) {
+        s->is_unsynced = true;
+        s->next_unsynced = j->unsynced_streams;
+        j->unsynced_streams = s;
+    }
+}
+
+void journal_streams_synced(struct chassis_journal *j)
+{
+    while (j->unsynced_streams != NULL) {
+        struct stream *s = j->unsynced_streams;
+        j->unsynced_streams = s->next_unsynced;
+        s->is_unsynced = false;
+        s->durable = s->written;
     }
 }
 
@@ -424,6 +440,7 @@ struct chassis_journal_stream chassis_journal_stream(struct chassis_journal *j, 
     return (struct chassis_journal_stream){
         .first_index = s->first,
         .last_index = s->last,
+        .written_index = s->written,
         .durable_index = s->durable,
         .last_term = s->last_term,
     };

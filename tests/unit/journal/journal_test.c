@@ -179,6 +179,81 @@ static void one_sync_carries_what_arrived_meanwhile(void **state)
     rig_fini(&r);
 }
 
+struct lazy {
+    struct rig_append append;
+    struct rig_look look;
+    uint64_t syncs;
+};
+/* Append, and see what is known at the end of that turn, of the write and of the sync. */
+static void assert_known(struct lazy *l, bool done, bool written, bool durable, unsigned syncs)
+{
+    struct rig *r = l->append.rig;
+    l->look = rig_read(r, 1, l->append.index, 1);
+    assert_int_equal(l->append.done, done);
+    assert_int_equal(l->look.rc, 0);
+    assert_int_equal(l->look.info.last_index, l->append.index);
+    assert_int_equal(l->look.info.written_index, l->append.index - (written ? 0 : 1));
+    assert_int_equal(l->look.info.durable_index, l->append.index - (durable ? 0 : 1));
+    assert_int_equal(chassis_sim_disk_syncs(r->host) - l->syncs, syncs);
+}
+static void an_append_waits_for_no_more_than_it_asks_for(void **state)
+{
+    static const enum chassis_journal_durability kinds[] = {
+        CHASSIS_JOURNAL_SYNC, CHASSIS_JOURNAL_INTERVAL, CHASSIS_JOURNAL_NONE};
+    for (unsigned i = 0; i < 3; i++) {
+        bool lazy = kinds[i] != CHASSIS_JOURNAL_SYNC;
+        struct rig r;
+        rig_init(&r, 1, 1 << 16);
+        r.options.sync_interval_ms = 100;
+        assert_int_equal(rig_open(&r), 0);
+        assert_int_equal(rig_put(&r, 2, 1, 1, 0, text("x")), 0); /* the next segment is made */
+        for (uint64_t index = 1; index <= 3; index++) {
+            rig_run(&r, 300 * CHASSIS_NS_PER_MS); /* idle */
+            struct lazy l = {.append = {.rig = &r, .index = index, .n = 1, .payload = text("x")},
+                             .syncs = chassis_sim_disk_syncs(r.host)};
+            l.append.base.stream = 1;
+            l.append.base.durability = kinds[i];
+            chassis_sim_call(r.options.owner, rig_append_now, &l.append);
+            assert_int_equal(l.append.rc, 0);
+            rig_run(&r, 1000); /* less than the writer takes */
+            assert_known(&l, kinds[i] == CHASSIS_JOURNAL_NONE, false, false, 0);
+            rig_run(&r, 3 * CHASSIS_NS_PER_MS);
+            assert_known(&l, true, true, !lazy, lazy ? 0 : 1);
+            rig_run(&r, 110 * CHASSIS_NS_PER_MS); /* with a mark that says so, in any case */
+            assert_known(&l, true, true, true, lazy ? 1 : 2);
+        }
+        assert_int_equal(rig_crash(&r, true), 0);
+        assert_int_equal(rig_read(&r, 1, 1, 1000).n, 3);
+        rig_fini(&r);
+    }
+}
+
+static void a_sync_covers_what_did_not_ask_for_it(void **state)
+{
+    struct rig r;
+    rig_init(&r, 1, 4096);
+    r.options.sync_interval_ms = 100000;
+    assert_int_equal(rig_open(&r), 0);
+    char payload[500] = {0};
+    static struct rig_append lazy[20];
+    for (uint64_t i = 0; i < 20; i++) { /* over several segments */
+        lazy[i] = (struct rig_append){.rig = &r,
+                                      .index = i + 1,
+                                      .n = 1,
+                                      .payload = chassis_view(payload, sizeof payload),
+                                      .base = {.stream = 1, .durability = i % 2 + 1}};
+        chassis_sim_call(r.options.owner, rig_append_now, &lazy[i]);
+        rig_run(&r, 5 * CHASSIS_NS_PER_MS);
+    }
+    assert_int_equal(rig_read(&r, 1, 1, 1).info.durable_index, 0);
+    assert_int_equal(rig_read(&r, 1, 1, 1).info.written_index, 20);
+    assert_int_equal(rig_put(&r, 2, 1, 1, 0, text("x")), 0);
+    assert_int_equal(rig_read(&r, 1, 1, 1).info.durable_index, 20);
+    assert_int_equal(rig_crash(&r, true), 0);
+    assert_int_equal(rig_read(&r, 1, 1, 1 << 20).n, 20);
+    rig_fini(&r);
+}
+
 static void fault_body(void *data)
 {
     struct rig r;
@@ -365,6 +440,8 @@ int main(void)
         cmocka_unit_test(a_full_disk_refuses_appends_serves_reads_and_recovers),
         cmocka_unit_test(too_much_pending_is_busy),
         cmocka_unit_test(one_sync_carries_what_arrived_meanwhile),
+        cmocka_unit_test(an_append_waits_for_no_more_than_it_asks_for),
+        cmocka_unit_test(a_sync_covers_what_did_not_ask_for_it),
         cmocka_unit_test(any_failure_while_opening_is_an_error_and_harmless),
         cmocka_unit_test(a_failed_write_or_sync_ends_the_process),
         cmocka_unit_test(a_hundred_thousand_streams_cost_little),
