@@ -55,9 +55,20 @@ static struct chassis_view id_of(struct chassis_view event)
     return fit ? id : (struct chassis_view){0};
 }
 
+/* One more item, and perhaps one more event. */
+static void make_room(struct cat_intake *intake)
+{
+    if (intake->n_items == intake->room) {
+        struct cat_publish *publish = &intake->publish;
+        intake->room *= 2;
+        intake->items = chassis_base_realloc(intake->items, intake->room * sizeof *intake->items);
+        publish->events =
+            chassis_base_realloc(publish->events, intake->room * sizeof *publish->events);
+    }
+}
+
 static struct cat_intake_item *item_add(struct cat_intake *intake)
 {
-    CHASSIS_ASSERT(intake->n_items < intake->room);
     struct cat_intake_item *item = &intake->items[intake->n_items++];
     *item = (struct cat_intake_item){.event = -1};
     return item;
@@ -66,6 +77,7 @@ static struct cat_intake_item *item_add(struct cat_intake *intake)
 void cat_intake_refuse(struct cat_intake *intake, struct chassis_view id,
                        const struct chassis_error *err)
 {
+    make_room(intake);
     struct cat_intake_item *item = item_add(intake);
     item->code = err->code;
     item->id = chassis_arena_copy(&intake->arena, id);
@@ -75,6 +87,7 @@ void cat_intake_refuse(struct cat_intake *intake, struct chassis_view id,
 void cat_intake_add(struct cat_intake *intake, struct chassis_view event)
 {
     struct chassis_error err;
+    make_room(intake);
     struct chassis_view bytes = chassis_arena_copy(&intake->arena, event);
     struct cat_publish_event *e = &intake->publish.events[intake->publish.n_events];
     chassis_error_clear(&err);

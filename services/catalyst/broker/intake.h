@@ -56,7 +56,7 @@ struct cat_intake {
     struct cat_intake_options options;
     struct cat_publish publish; /* its `stream` may be set before submit; borrowed until done */
     struct cat_intake_item *items;
-    uint32_t n_items, room; /* items it can hold */
+    uint32_t n_items, room; /* items it can hold, at least 1; grows */
     struct chassis_arena arena;
     bool finished;           /* the results are there */
     struct cat_intake *next; /* the owner's; the lane's on the loop */
@@ -72,7 +72,7 @@ struct cat_intake *cat_intake_new(const struct cat_intake_options *options, uint
 void cat_intake_reset(struct cat_intake *intake);
 void cat_intake_free(struct cat_intake *intake);
 
-/* One event's bytes; asserts that there is room. */
+/* One event's bytes. */
 void cat_intake_add(struct cat_intake *intake, struct chassis_view event);
 /* Something that is no event: an item refused. `id` may be empty. Copied. */
 void cat_intake_refuse(struct cat_intake *intake, struct chassis_view id,
