@@ -12,8 +12,14 @@
 #include "metrics/trace.h"
 #include "os/os.h"
 #include "rpc/access.h"
+#include "rpc/transport.h"
 
-enum { ENDPOINTS_MAX = 256, EJECT_AFTER = 3 };
+enum {
+    ENDPOINTS_MAX = 256,
+    EJECT_AFTER = 3,
+    FIXED_BYTES = 512, /* headers that gRPC adds */
+    LEAVING_MS = 5000, /* one that said that it is shutting down is left alone this long */
+};
 
 /* ---- endpoints ---- */
 
@@ -113,6 +119,11 @@ int rpc_client_wait_resolved(struct chassis_client *client, struct rpc_client_op
     return 0;
 }
 
+static uint64_t out_until_ns(const struct rpc_endpoint *e)
+{
+    return e->ejected_until_ns > e->leaving_until_ns ? e->ejected_until_ns : e->leaving_until_ns;
+}
+
 int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *avoid,
                     struct rpc_endpoint **ret_endpoint, struct chassis_error *err)
 {
@@ -128,14 +139,14 @@ int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *av
     for (size_t i = 0; i < client->n_endpoints; i++) {
         struct rpc_endpoint *e =
             client->endpoints[(client->next_endpoint + i) % client->n_endpoints];
-        bool healthy = e->ejected_until_ns <= now_ns;
+        bool healthy = out_until_ns(e) <= now_ns;
         if (healthy && e != avoid) {
             best = e;
             client->next_endpoint = (client->next_endpoint + i + 1) % client->n_endpoints;
             break;
         }
         /* All are ejected: the one whose time is up first. */
-        if (best == avoid || (e != avoid && e->ejected_until_ns < best->ejected_until_ns)) {
+        if (best == avoid || (e != avoid && out_until_ns(e) < out_until_ns(best))) {
             best = e;
         }
     }
@@ -144,10 +155,14 @@ int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *av
     return 0;
 }
 
-void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpoint, int code)
+void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpoint,
+                       const struct rpc_verdict *verdict)
 {
+    int code = verdict->code;
     pthread_mutex_lock(&client->lock);
-    if (code == CHASSIS_UNAVAILABLE) {
+    if (verdict->leaving) {
+        endpoint->leaving_until_ns = chassis_os_monotonic_ns() + LEAVING_MS * CHASSIS_NS_PER_MS;
+    } else if (code == CHASSIS_UNAVAILABLE) {
         endpoint->failures++;
         bool alone = client->n_endpoints <= 1;
         if (!alone && (endpoint->failures >= EJECT_AFTER || endpoint->failures == 1)) {
@@ -165,12 +180,36 @@ void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpo
     pthread_mutex_unlock(&client->lock);
 }
 
-bool rpc_client_never_sent(grpc_call *call)
+/* gRPC tells by the peer that a call never reached a connection. */
+static bool never_sent(grpc_call *call)
 {
     char *peer = grpc_call_get_peer(call);
     bool never = strncmp(peer, "dns:", 4) == 0;
     gpr_free(peer);
     return never;
+}
+
+/* What gRPC itself says of a call comes without metadata, but a server may answer so as well: the
+ * text decides. "GOAWAY received" is the end of streams beyond the last one that the server says it
+ * has seen (RFC 9113, 6.8); the others go on. A gRPC server that is shutting down breaks off what
+ * arrives late as cancelled, like any that gives a call up half-way: that may have been run. */
+void rpc_client_verdict(const struct rpc_ending *ending, struct rpc_verdict *ret)
+{
+    struct chassis_view text = rpc_slice_view(ending->details);
+    bool bare = ending->initial->count == 0 && ending->trailing->count == 0;
+    bool not_run = rpc_metadata_view(ending->trailing, CHASSIS_NOT_RUN_TRAILER).data != NULL;
+    ret->code =
+        ending->status == GRPC_STATUS_OK ? 0 : chassis_status_from_grpc((int)ending->status);
+    ret->leaving = ret->never_run = ret->broken_off = false;
+    if (ret->code == CHASSIS_UNAVAILABLE) {
+        ret->leaving =
+            not_run || (bare && chassis_view_eq(text, chassis_view_str("GOAWAY received")));
+        ret->never_run = ret->leaving || never_sent(ending->call);
+    } else if (ret->code == CHASSIS_CANCELLED && !ending->cancelled && bare &&
+               chassis_view_eq(text, chassis_view_str("CANCELLED"))) {
+        ret->code = CHASSIS_UNAVAILABLE;
+        ret->broken_off = true;
+    }
 }
 
 /* ---- headers and deadline ---- */
@@ -217,9 +256,25 @@ static void trace_header(const struct chassis_call_options *options,
     chassis_trace_format(&own, out);
 }
 
-void rpc_client_headers(struct chassis_client *client, const char *path,
-                        const struct chassis_call_options *options, struct chassis_arena *arena,
-                        struct rpc_headers *ret)
+/* A server that is sent more than it takes may close the connection, and other calls with it. */
+static int headers_check(const struct rpc_headers *headers, const char *path,
+                         struct chassis_error *err)
+{
+    size_t size = FIXED_BYTES + strlen(path); /* as HTTP/2 counts a list of headers */
+    for (size_t i = 0; i < headers->n; i++) {
+        size += GRPC_SLICE_LENGTH(headers->items[i].key) +
+                GRPC_SLICE_LENGTH(headers->items[i].value) + 32;
+    }
+    return size <= RPC_METADATA_BYTES ? 0
+                                      : chassis_error_set(err, CHASSIS_RESOURCE_EXHAUSTED,
+                                                          "the metadata of a call to '%s' has %zu "
+                                                          "bytes, the limit is %d: send less",
+                                                          path, size, RPC_METADATA_BYTES);
+}
+
+int rpc_client_headers(struct chassis_client *client, const char *path,
+                       const struct chassis_call_options *options, struct chassis_arena *arena,
+                       struct rpc_headers *ret, struct chassis_error *err)
 {
     size_t own = options != NULL ? options->n_metadata : 0;
     char trace[CHASSIS_TRACE_PARENT_LEN + 1];
@@ -247,6 +302,7 @@ void rpc_client_headers(struct chassis_client *client, const char *path,
         grpc_slice_unref(md.key);
         grpc_slice_unref(md.value);
     }
+    return headers_check(ret, path, err);
 }
 
 void rpc_client_headers_renew(struct chassis_client *client, const char *path,

@@ -159,10 +159,10 @@ static void succeed(struct unary *u)
 }
 
 /* Whether, and after how long, to try again. */
-static bool retry(struct unary *u, int code, bool never_sent, uint64_t *ret_delay_ns)
+static bool retry(struct unary *u, int code, bool never_run, uint64_t *ret_delay_ns)
 {
     struct chassis_client *client = u->op.client;
-    if (code != CHASSIS_UNAVAILABLE || (!never_sent && !u->idempotent) ||
+    if (code != CHASSIS_UNAVAILABLE || (!never_run && !u->idempotent) ||
         u->attempts >= client->attempts_max) {
         return false;
     }
@@ -193,20 +193,21 @@ static bool closed(struct unary *u)
 static void on_attempt(struct rpc_tag *tag, bool ok)
 {
     struct unary *u = chassis_container_of(tag, struct unary, tag);
-    int code = u->status == GRPC_STATUS_OK ? 0 : chassis_status_from_grpc((int)u->status);
-    bool never_sent = code == CHASSIS_UNAVAILABLE &&
-                      (rpc_client_never_sent(u->op.call) ||
-                       rpc_metadata_view(&u->trailing, CHASSIS_NOT_RUN_TRAILER).data != NULL);
+    const struct rpc_ending ending = {u->op.call,  u->status,    &u->details,
+                                      &u->initial, &u->trailing, closed(u)};
+    struct rpc_verdict verdict;
+    rpc_client_verdict(&ending, &verdict);
+    int code = verdict.code;
     uint64_t delay_ns;
     u->avoid = u->endpoint;
     u->reply.endpoint = chassis_arena_strdup(&u->arena, u->endpoint->address);
-    rpc_client_report(u->op.client, u->endpoint, code);
+    rpc_client_report(u->op.client, u->endpoint, &verdict);
     u->endpoint = NULL;
     if (code == 0) {
         succeed(u);
         return;
     }
-    if (retry(u, code, never_sent, &delay_ns)) {
+    if (retry(u, code, verdict.never_run, &delay_ns)) {
         attempt_fini(u);
         grpc_metadata_array_init(&u->initial);
         grpc_metadata_array_init(&u->trailing);
@@ -222,7 +223,10 @@ static void on_attempt(struct rpc_tag *tag, bool ok)
     struct chassis_view text = rpc_slice_view(&u->details);
     const char *kept = chassis_arena_strndup(&u->arena, text.data, text.len);
     u->reply.details = rpc_metadata_view(&u->trailing, "grpc-status-details-bin");
-    finish(u, code, kept != NULL ? kept : "");
+    finish(u, code,
+           verdict.broken_off ? "the server broke the call off: it may be shutting down"
+           : kept != NULL     ? kept
+                              : "");
 }
 
 static void attempt_batch(struct unary *u, grpc_call *call)
@@ -315,9 +319,11 @@ static void unary_start(struct chassis_client *client, const struct chassis_meth
     grpc_metadata_array_init(&u->trailing);
     chassis_arena_init(&u->arena, NULL, 0, 64UL << 20);
     bool open = rpc_client_enter(client, &u->op, on_timer);
-    rpc_client_headers(client, path, options, &u->arena, &u->headers);
+    int rc = rpc_client_headers(client, path, options, &u->arena, &u->headers, &u->error);
     if (!open) {
-        chassis_error_set(&u->error, CHASSIS_CANCELLED, "the client is closed");
+        rc = chassis_error_set(&u->error, CHASSIS_CANCELLED, "the client is closed");
+    }
+    if (rc != 0) {
         fail_later(u);
         return;
     }

@@ -27,6 +27,7 @@ struct rpc_endpoint {
     bool listed;       /* false: removed, drains */
     unsigned failures; /* in a row */
     uint64_t ejected_until_ns;
+    uint64_t leaving_until_ns; /* it said that it is shutting down */
 };
 
 struct chassis_client {
@@ -71,9 +72,12 @@ struct rpc_headers {
     grpc_metadata *items;
     size_t n;
 };
-void rpc_client_headers(struct chassis_client *client, const char *path,
-                        const struct chassis_call_options *options, struct chassis_arena *arena,
-                        struct rpc_headers *ret_headers);
+/* CHASSIS_RESOURCE_EXHAUSTED if they are more than servers of the chassis take; to be freed either
+ * way. */
+enum { RPC_METADATA_BYTES = 16 << 10 };
+int rpc_client_headers(struct chassis_client *client, const char *path,
+                       const struct chassis_call_options *options, struct chassis_arena *arena,
+                       struct rpc_headers *ret_headers, struct chassis_error *err);
 /* A proof may be used once: every attempt carries a new one. */
 void rpc_client_headers_renew(struct chassis_client *client, const char *path,
                               struct rpc_headers *headers);
@@ -82,12 +86,30 @@ void rpc_headers_fini(struct rpc_headers *headers);
 uint64_t rpc_client_deadline(const struct chassis_client *client,
                              const struct chassis_call_options *options, bool stream);
 
+/* How a call ended, as gRPC tells it. */
+struct rpc_ending {
+    grpc_call *call;
+    grpc_status_code status;
+    const grpc_slice *details;
+    const grpc_metadata_array *initial, *trailing;
+    bool cancelled; /* by us */
+};
+/* What that means. */
+struct rpc_verdict {
+    int code;        /* a chassis status */
+    bool never_run;  /* may be sent again whatever the method */
+    bool leaving;    /* the server is shutting down */
+    bool broken_off; /* by the other side without a status of its own */
+};
+void rpc_client_verdict(const struct rpc_ending *ending, struct rpc_verdict *ret_verdict);
+
 /* 0 and an endpoint with a reference; CHASSIS_BUSY: not resolved yet; CHASSIS_UNAVAILABLE. Under the
  * client's lock. `avoid` (may be NULL) is taken only if there is no other. */
 int rpc_client_pick(struct chassis_client *client, const struct rpc_endpoint *avoid,
                     struct rpc_endpoint **ret_endpoint, struct chassis_error *err);
 /* What came of a call on it, and give the reference back. */
-void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpoint, int code);
+void rpc_client_report(struct chassis_client *client, struct rpc_endpoint *endpoint,
+                       const struct rpc_verdict *verdict);
 
 /* Enter and leave `active`; false: the client is closed. `resume` runs on the queue's thread when a
  * wait (op->timer) is over. */
@@ -100,8 +122,6 @@ int rpc_client_wait_resolved(struct chassis_client *client, struct rpc_client_op
 void rpc_client_leave(struct rpc_client_op *op);
 void rpc_client_unref(struct chassis_client *client);
 
-/* Whether a call of this status never reached a connection: gRPC tells by the peer. */
-bool rpc_client_never_sent(grpc_call *call);
 /* A trailer by name, as text in `arena`; NULL if absent. */
 const char *rpc_metadata_find(const grpc_metadata_array *array, const char *key,
                               struct chassis_arena *arena);

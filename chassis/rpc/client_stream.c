@@ -105,7 +105,11 @@ static void event_closed(struct chassis_client_stream *s)
     s->reply.endpoint = "";
     if (s->endpoint != NULL) {
         s->reply.endpoint = chassis_arena_strdup(&s->arena, s->endpoint->address);
-        rpc_client_report(s->op.client, s->endpoint, code);
+        struct rpc_verdict verdict;
+        const struct rpc_ending ending = {s->call,     s->status,    &s->details,
+                                          &s->initial, &s->trailing, true};
+        rpc_client_verdict(&ending, &verdict);
+        rpc_client_report(s->op.client, s->endpoint, &verdict);
     }
     if (s->handlers->closed != NULL) {
         s->handlers->closed(s, &s->reply, s->data);
@@ -520,9 +524,9 @@ static int stream_open(struct chassis_client *client, const struct chassis_metho
     chassis_arena_init(&s->arena, NULL, 0, 1UL << 20);
     chassis_arena_init(&s->message_arena, NULL, 0, 64UL << 20);
     rpc_client_enter(client, &s->op, on_timer);
-    rpc_client_headers(client, path, options, &s->arena, &s->headers);
     bool wait = false;
-    int rc = stream_connect(s, &wait, ret_stream, err);
+    int rc = rpc_client_headers(client, path, options, &s->arena, &s->headers, err);
+    rc = rc != 0 ? rc : stream_connect(s, &wait, ret_stream, err);
     if (rc != 0) {
         stream_free(s);
     } else if (!wait) {

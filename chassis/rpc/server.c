@@ -18,6 +18,8 @@
         }                                                                                          \
     } while (0)
 
+enum { GOAWAY_MS = 1000 }; /* for the good-bye between idle connections, at most */
+
 static void defaults(struct chassis_server *server)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -283,7 +285,9 @@ void chassis_server_drain(struct chassis_server *server, uint64_t grace_ms)
      * is shutting down would break them off as CANCELLED. */
     wait_idle(server, grace_ms);
     if (server->grpc != NULL) {
-        rpc_grpc_drain(server->grpc, 0);
+        /* Callers hear by GOAWAY which of their calls were not seen, if nobody is cut off at once. */
+        bool idle = atomic_load(&server->objects) == 0;
+        rpc_grpc_drain(server->grpc, !idle ? 0 : grace_ms < GOAWAY_MS ? grace_ms : GOAWAY_MS);
     }
     pthread_mutex_lock(&server->pool_lock);
     while (atomic_load(&server->objects) != 0) {

@@ -114,7 +114,8 @@ static void drain(struct chassis *c)
     chassis_http_quiesce(c->http, grace_ms);
     chassis_loop_call(c->loop, run_drains, c);
     if (c->registry != NULL && c->wants_registration) {
-        /* A call that meets a closing connection may fail; one that is refused is sent elsewhere. */
+        /* gRPC breaks off calls that meet a closing server, and they may not be sent again; those
+         * that are refused are sent elsewhere, and others after them. */
         poll(NULL, 0, LINGER_MS);
     }
     chassis_server_drain(c->server, grace_ms);

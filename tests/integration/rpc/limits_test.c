@@ -121,7 +121,7 @@ static void metadata_is_limited(void **state)
 {
     char value[3001];
     const struct chassis_metadata md = {"x-probe", value};
-    /* Now and then gRPC closes the connection with the refusal: the second call may be repeated. */
+    /* The second call may be repeated: see what_comes_in_pieces_costs_its_own_connection. */
     const struct chassis_call_options options = {
         .metadata = &md, .n_metadata = 1, .idempotent = true};
     struct rig rig;
@@ -135,6 +135,96 @@ static void metadata_is_limited(void **state)
     value[1000] = '\0';
     probe(rig.client, "Echo", "", &options, &r);
     assert_int_equal(r.code, 0);
+    rig_stop(&rig);
+}
+
+static void metadata_beyond_the_usual_limit_is_not_sent(void **state)
+{
+    static char value[16385];
+    const struct chassis_metadata md = {"x-probe", value};
+    const struct chassis_call_options options = {.metadata = &md, .n_metadata = 1};
+    struct rig rig;
+    struct result r, parked;
+    struct chassis_client_stream *s = NULL;
+    struct chassis_error err = {0};
+    memset(value, 'v', sizeof value - 1);
+    rig_start(&rig, (struct chassis_server_options){0});
+    result_init(&parked);
+    chassis_client_call_bytes(rig.client, "/draft.test.Probe/Park", chassis_view_str(""), NULL,
+                              on_reply, &parked);
+    test_wait_until(probe_parked() == 1);
+    for (int i = 0; i < 10; i++) {
+        probe(rig.client, "Echo", "", &options, &r);
+        assert_int_equal(r.code, CHASSIS_RESOURCE_EXHAUSTED);
+        assert_non_null(strstr(r.text, "the limit is 16384"));
+    }
+    assert_int_equal(chassis_stream_open_path(rig.client, "/draft.test.Probe/Chat", &options,
+                                              &result_stream, &r, &s, &err),
+                     CHASSIS_RESOURCE_EXHAUSTED);
+    assert_int_equal(atomic_load(&probe_calls), 1);
+    probe_release(); /* calls beside it keep their connection */
+    result_wait(&parked);
+    assert_int_equal(parked.code, 0);
+    rig_stop(&rig);
+}
+
+/* What goes before the `len` bytes of a value. */
+static size_t literal(uint8_t *out, const char *key, size_t len)
+{
+    size_t n = 0, key_len = strlen(key); /* both below 127; len longer than that */
+    out[n++] = 0;
+    out[n++] = (uint8_t)key_len;
+    memcpy(out + n, key, key_len);
+    n += key_len;
+    out[n++] = 127;
+    for (len -= 127; len >= 128; len /= 128) {
+        out[n++] = (uint8_t)(len % 128 + 128);
+    }
+    out[n++] = (uint8_t)len;
+    return n;
+}
+
+/* gRPC 1.51 answers a header block beyond the limit with RESOURCE_EXHAUSTED, but loses its place in
+ * one that it has to read in pieces: it closes the connection then. Others do not notice. */
+static void what_comes_in_pieces_costs_its_own_connection(void **state)
+{
+    enum { VALUE = 3000 };
+    static const uint8_t begin[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    uint8_t block[VALUE + 64], head[9] = {0, 0, 0, 1, 4, 0, 0, 0, 1}, answer[4096];
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct rig rig;
+    struct result parked;
+    rig_start(&rig, (struct chassis_server_options){.metadata_bytes_max = 2000});
+    result_init(&parked);
+    chassis_client_call_bytes(rig.client, "/draft.test.Probe/Park", chassis_view_str(""), NULL,
+                              on_reply, &parked);
+    test_wait_until(probe_parked() == 1);
+    size_t len = literal(block, "x-long", VALUE);
+    memset(block + len, 'v', VALUE);
+    len += VALUE;
+    head[1] = (uint8_t)(len >> 8);
+    head[2] = (uint8_t)len;
+    at.sin_port = htons(chassis_server_port(rig.server, 0));
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_true(send(fd, begin, sizeof begin - 1, 0) > 0);
+    assert_true(recv(fd, answer, sizeof answer, 0) > 0); /* its settings */
+    assert_true(send(fd, head, sizeof head, MSG_NOSIGNAL) > 0);
+    for (size_t i = 0; i < len; i += 100) { /* whether it closes or answers, it ends the stream */
+        size_t n = len - i < 100 ? len - i : 100;
+        if (send(fd, block + i, n, MSG_NOSIGNAL) < 0) {
+            break;
+        }
+    }
+    shutdown(fd, SHUT_WR);
+    while (recv(fd, answer, sizeof answer, 0) > 0) {
+    }
+    close(fd);
+    assert_false(parked.done);
+    probe_release();
+    result_wait(&parked);
+    assert_int_equal(parked.code, 0);
+    assert_int_equal(atomic_load(&probe_calls), 1);
     rig_stop(&rig);
 }
 
@@ -321,6 +411,8 @@ int main(void)
         cmocka_unit_test(calls_in_flight_are_limited_and_permits_come_back),
         cmocka_unit_test(streams_of_a_connection_are_limited),
         cmocka_unit_test(metadata_is_limited),
+        cmocka_unit_test(metadata_beyond_the_usual_limit_is_not_sent),
+        cmocka_unit_test(what_comes_in_pieces_costs_its_own_connection),
         cmocka_unit_test(a_client_that_stops_answering_is_dropped),
         cmocka_unit_test(an_answering_client_outlives_the_keepalive),
         cmocka_unit_test(the_server_may_end_a_stream_in_the_middle),
