@@ -141,6 +141,15 @@ void chassis_runtime_with_drain(struct chassis *c, void (*drain)(void *data), vo
     c->drains[c->n_drains++] = (struct runtime_drain){drain, data};
 }
 
+void chassis_runtime_with_closer(struct chassis *c,
+                                 void (*close)(void *data, void (*closed)(void *closed_data),
+                                               void *closed_data),
+                                 void *data)
+{
+    ROOM(c->n_closers, RUNTIME_CLOSERS_MAX);
+    c->closers[c->n_closers++] = (struct runtime_closer){close, data};
+}
+
 void chassis_runtime_with_type(struct chassis *c, const ProtobufCMessageDescriptor *type)
 {
     ROOM(c->n_more_types, RUNTIME_TYPES_MAX);

@@ -23,6 +23,7 @@ enum {
     RUNTIME_RUNNERS_MAX = 32,
     RUNTIME_CHECKS_MAX = 32,
     RUNTIME_DRAINS_MAX = 16,
+    RUNTIME_CLOSERS_MAX = 8,
     RUNTIME_TYPES_MAX = 64,
     RUNTIME_REPOSITORIES_MAX = 8,
     RUNTIME_CLIENTS_MAX = 64,
@@ -59,6 +60,11 @@ struct runtime_drain {
     void *data;
 };
 
+struct runtime_closer {
+    void (*close)(void *data, void (*closed)(void *closed_data), void *closed_data);
+    void *data;
+};
+
 struct runtime_cluster; /* cluster.c: the consensus node with its threads and transport */
 
 struct chassis {
@@ -88,6 +94,8 @@ struct chassis {
     unsigned n_checks;
     struct runtime_drain drains[RUNTIME_DRAINS_MAX];
     unsigned n_drains;
+    struct runtime_closer closers[RUNTIME_CLOSERS_MAX];
+    unsigned n_closers;
     struct chassis_secret_store *secret_store; /* the author's own */
     struct chassis_log_sink *log_sink;
     struct chassis_http_route routes[RUNTIME_ROUTES_MAX];

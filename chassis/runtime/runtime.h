@@ -35,6 +35,13 @@ void chassis_runtime_with_default(struct chassis *c, const char *key, const char
  * CHASSIS_SHUTTING_DOWN there, or they hold up the drain for the whole grace time. */
 void chassis_runtime_with_drain(struct chassis *c, void (*drain)(void *data), void *data);
 
+/* `close` runs on the loop role after the runners stopped: for what needs the loop to close, such as a
+ * journal. It calls `closed` once, at once or later, from any role; everything else waits for that. */
+void chassis_runtime_with_closer(struct chassis *c,
+                                 void (*close)(void *data, void (*closed)(void *closed_data),
+                                               void *closed_data),
+                                 void *data);
+
 /* Instead of chassis_run, after the same chassis_with_… calls: make the data directory of a new
  * cluster's node from a backup; see consensus/restore.h. `id`: what the first node printed, NULL on
  * the first. Prints what was done or why not, frees `c`, returns the exit code. */

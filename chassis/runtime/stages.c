@@ -231,7 +231,43 @@ int stage_runners(struct chassis *c, struct chassis_error *err)
     return rc;
 }
 
+struct closing {
+    struct runtime_closer closer;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool closed;
+};
+
+static void on_closed(void *data)
+{
+    struct closing *k = data;
+    pthread_mutex_lock(&k->mutex);
+    k->closed = true;
+    pthread_cond_signal(&k->cond);
+    pthread_mutex_unlock(&k->mutex);
+}
+
+static int begin_closing(void *data)
+{
+    struct closing *k = data;
+    k->closer.close(k->closer.data, on_closed, k);
+    return 0;
+}
+
 void unstage_runners(struct chassis *c)
 {
     chassis_loop_call(c->loop, stop_runners, c);
+    while (c->n_closers > 0) {
+        struct closing k = {.closer = c->closers[--c->n_closers]};
+        pthread_mutex_init(&k.mutex, NULL);
+        pthread_cond_init(&k.cond, NULL);
+        chassis_loop_call(c->loop, begin_closing, &k);
+        pthread_mutex_lock(&k.mutex);
+        while (!k.closed) {
+            pthread_cond_wait(&k.cond, &k.mutex);
+        }
+        pthread_mutex_unlock(&k.mutex);
+        pthread_cond_destroy(&k.cond);
+        pthread_mutex_destroy(&k.mutex);
+    }
 }

@@ -20,6 +20,7 @@
 #include <chassis/executor.h>
 #include <chassis/log.h>
 
+#include "base/list.h"
 #include "catalyst/broker/log.h"
 #include "catalyst/event/event.h"
 #include "catalyst/filter/filter.h"
@@ -82,12 +83,14 @@ int cat_broker_open(const struct cat_broker_options *options, struct cat_broker 
                     struct chassis_error *err);
 /* Readers end with CHASSIS_SHUTTING_DOWN; `closed` when everything under way is done. */
 void cat_broker_close(struct cat_broker *broker, void (*closed)(void *data), void *data);
+/* Free it as a crash would, readers too: for simulations, after the host crashed. */
+void cat_broker_abandon(struct cat_broker *broker);
 
 /* ---- streams ---- */
 
 typedef void (*cat_done_cb)(void *data, int status, const struct chassis_error *err);
 
-/* Refusals name the field and its limit. `done` when durable, or refused. */
+/* Refusals name the field and its limit. `done` when durable, or refused; it may run at once. */
 void cat_stream_create(struct cat_broker *broker, const struct cat_stream_config *config,
                        cat_done_cb done, void *data);
 void cat_stream_update(struct cat_broker *broker, const struct cat_stream_config *config,
@@ -208,9 +211,15 @@ struct cat_fetch {
     void (*event)(struct cat_fetch *fetch, const struct cat_log_event *stored);
     void (*done)(struct cat_fetch *fetch, int status, uint64_t next,
                  const struct chassis_error *err);
-    struct cat_read read; /* the broker's own */
+    struct cat_read read; /* the broker's own, zero at first, as what follows */
     void *broker;
     uint32_t place;
+    struct chassis_list link;
+    uint64_t next;
+    size_t bytes_left;
+    int status;
+    struct chassis_error *err;
+    bool busy, again;
 };
 void cat_fetch(struct cat_broker *broker, struct cat_fetch *fetch);
 

@@ -49,6 +49,8 @@ struct cat_catalog {
     uint32_t under_way;
     struct cat_commit copy;
     bool copying;
+    void (*idle)(void *data);
+    void *idle_data;
 };
 
 /* ---- rows ---- */
@@ -286,6 +288,9 @@ static void on_durable(struct chassis_journal_append *append)
     c->under_way--;
     commit->done(commit);
     compact(c);
+    if (c->under_way == 0 && c->idle != NULL) {
+        c->idle(c->idle_data);
+    }
 }
 
 int cat_catalog_commit(struct cat_catalog *c, const struct cat_change *changes, size_t n,
@@ -320,6 +325,12 @@ int cat_catalog_commit(struct cat_catalog *c, const struct cat_change *changes, 
     }
     c->under_way++;
     return 0;
+}
+
+void cat_catalog_on_idle(struct cat_catalog *c, void (*idle)(void *data), void *data)
+{
+    c->idle = idle;
+    c->idle_data = data;
 }
 
 uint32_t cat_catalog_under_way(const struct cat_catalog *c)

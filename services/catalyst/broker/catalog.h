@@ -49,6 +49,8 @@ int cat_catalog_open(struct chassis_journal *journal, struct chassis_logger *log
 void cat_catalog_close(struct cat_catalog *catalog);
 /* Commits that are not done yet, the catalog's own copying included. */
 uint32_t cat_catalog_under_way(const struct cat_catalog *catalog);
+/* `idle` whenever nothing is under way any more. */
+void cat_catalog_on_idle(struct cat_catalog *catalog, void (*idle)(void *data), void *data);
 /* One record: all or none of the changes. CHASSIS_NO_SPACE, CHASSIS_BUSY: nothing was taken. */
 int cat_catalog_commit(struct cat_catalog *catalog, const struct cat_change *changes, size_t n,
                        struct cat_commit *commit, struct chassis_error *err);

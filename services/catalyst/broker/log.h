@@ -67,12 +67,13 @@ struct cat_log_state {
     int64_t first_time_ns, last_time_ns;
 };
 
-/* A read under way; caller's memory until `done`. */
+/* A read; caller's memory, zeroed at first. The same struct may be used again when `done`: an engine
+ * keeps in `engine` what makes reading on cheap, until `cancel`, which ends every use. */
 struct cat_read {
     uint64_t from;
     size_t bytes_max; /* stop after so many; at least one event */
     uint32_t events_max;
-    /* Non-zero stops the read before the next event. */
+    /* Non-zero stops the read; negative: this event was not taken and is the next one. */
     int (*event)(struct cat_read *read, const struct cat_log_event *event);
     /* Once. `next` = where to go on. CHASSIS_NOT_FOUND: `from` is not kept any more. May run before
      * `read` returns. */
@@ -84,7 +85,8 @@ struct cat_log_ops {
     /* CHASSIS_NO_SPACE, CHASSIS_BUSY (too much is under way): nothing was taken. */
     int (*append)(struct cat_log *log, struct cat_append *append, struct chassis_error *err);
     void (*read)(struct cat_log *log, struct cat_read *read);
-    void (*cancel)(struct cat_log *log, struct cat_read *read); /* `done` does not run any more */
+    /* `done` does not run any more; also when nothing is under way. */
+    void (*cancel)(struct cat_log *log, struct cat_read *read);
     /* First sequence stored at or after a time; last + 1 if none. `found` may run at once. */
     void (*at_time)(struct cat_log *log, int64_t time_ns,
                     void (*found)(void *data, int status, uint64_t sequence), void *data);
