@@ -110,7 +110,7 @@ bool cat_schema_uri(struct chassis_view schema, struct chassis_buf *out)
         chassis_buf_append_str(out, "https://");
     }
     chassis_buf_append_view(out, schema);
-    return cat_check_uri(chassis_view(out->data + begin, out->len - begin), true);
+    return cat_check_uri(cat_appended(out, begin), true);
 }
 
 static bool timestamp_ok(struct cat_timestamp t)

@@ -32,6 +32,13 @@ enum cat_known {
 };
 enum cat_known cat_attribute_known(struct chassis_view name);
 
+/* What was appended to a buffer since it had `begin` bytes. */
+static inline struct chassis_view cat_appended(const struct chassis_buf *buf, size_t begin)
+{
+    return buf->len > begin ? chassis_view(buf->data + begin, buf->len - begin)
+                            : chassis_view(NULL, 0);
+}
+
 /* A dataschema as an absolute URI: of protobuf data it may be a type URL, in which https is meant
  * when there is no scheme (any.proto). False if that makes no URI. */
 bool cat_schema_uri(struct chassis_view schema, struct chassis_buf *out);

@@ -119,7 +119,7 @@ int cat_http_decode(struct chassis_view value, struct chassis_buf *out, struct c
     }
     out->len = to;
     out->data[to] = 0;
-    if (!chassis_utf8_valid(chassis_view(out->data + begin, to - begin))) {
+    if (!chassis_utf8_valid(cat_appended(out, begin))) {
         out->len = begin;
         return cat_refuse(err, CAT_RULE_STRING, "not valid UTF-8: %s", cat_quote(value).text);
     }
@@ -222,7 +222,7 @@ int cat_http_read(const struct cat_http_header *headers, size_t count, struct ch
         cat_build_data(out, is_text(type, body) ? CAT_DATA_TEXT : CAT_DATA_BINARY, body);
     }
     if (rc == 0) {
-        rc = cat_event_parse(chassis_view(out->data + begin, out->len - begin), &event, err);
+        rc = cat_event_parse(cat_appended(out, begin), &event, err);
     }
     if (rc != 0) {
         out->len = begin;

@@ -198,8 +198,7 @@ static int read_object(struct reader *r)
         rc = put_data(r);
     }
     if (rc == 0) {
-        rc = cat_event_parse(chassis_view(r->out->data + begin, r->out->len - begin), &event,
-                             r->l.err);
+        rc = cat_event_parse(cat_appended(r->out, begin), &event, r->l.err);
         r->l.p = end;
     }
     if (rc != 0) {
