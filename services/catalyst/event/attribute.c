@@ -31,34 +31,40 @@ int cat_refuse(struct chassis_error *err, enum cat_rule rule, const char *format
     return chassis_error_wrap(err, "rule '%s'", rules[rule].name);
 }
 
-/* What is known of a name. In the map, types may also come as their canonical text. */
+/* What is known of a name, by length. In the map, types may also come as their canonical text. */
 static const struct known {
     const char *name;
-    uint8_t len;
     uint8_t type; /* enum cat_type */
     uint8_t known;
 } table[] = {
-    {"id", 2, CAT_STRING, CAT_KNOWN_RESERVED},
-    {"source", 6, CAT_URI_REF, CAT_KNOWN_RESERVED},
-    {"type", 4, CAT_STRING, CAT_KNOWN_RESERVED},
-    {"specversion", 11, CAT_STRING, CAT_KNOWN_RESERVED},
-    {"data", 4, CAT_NONE, CAT_KNOWN_RESERVED},
-    {"subject", 7, CAT_STRING, CAT_KNOWN_SUBJECT},
-    {"time", 4, CAT_TIMESTAMP, CAT_KNOWN_TIME},
-    {"datacontenttype", 15, CAT_STRING, CAT_KNOWN_DATACONTENTTYPE},
-    {"dataschema", 10, CAT_URI, CAT_KNOWN_DATASCHEMA},
-    {"partitionkey", 12, CAT_STRING, CAT_KNOWN_PARTITIONKEY},
-    {"expirytime", 10, CAT_TIMESTAMP, CAT_KNOWN_EXPIRYTIME},
-    {"notbefore", 9, CAT_TIMESTAMP, CAT_KNOWN_NOTBEFORE},
-    {"delayms", 7, CAT_INTEGER, CAT_KNOWN_DELAYMS},
-    {"isdurable", 9, CAT_BOOLEAN, CAT_KNOWN_ISDURABLE},
-    {"isDurable", 9, CAT_BOOLEAN, CAT_KNOWN_ISDURABLE}, /* as the original's clients spell it */
+    {"id", CAT_STRING, CAT_KNOWN_RESERVED},   /* 0 */
+    {"type", CAT_STRING, CAT_KNOWN_RESERVED}, /* 1 */
+    {"data", CAT_NONE, CAT_KNOWN_RESERVED},
+    {"time", CAT_TIMESTAMP, CAT_KNOWN_TIME},
+    {"source", CAT_URI_REF, CAT_KNOWN_RESERVED}, /* 4 */
+    {"subject", CAT_STRING, CAT_KNOWN_SUBJECT},  /* 5 */
+    {"delayms", CAT_INTEGER, CAT_KNOWN_DELAYMS},
+    {"notbefore", CAT_TIMESTAMP, CAT_KNOWN_NOTBEFORE}, /* 7 */
+    {"isdurable", CAT_BOOLEAN, CAT_KNOWN_ISDURABLE},
+    {"isDurable", CAT_BOOLEAN, CAT_KNOWN_ISDURABLE}, /* as the original's clients spell it */
+    {"dataschema", CAT_URI, CAT_KNOWN_DATASCHEMA},   /* 10 */
+    {"expirytime", CAT_TIMESTAMP, CAT_KNOWN_EXPIRYTIME},
+    {"specversion", CAT_STRING, CAT_KNOWN_RESERVED},            /* 12 */
+    {"partitionkey", CAT_STRING, CAT_KNOWN_PARTITIONKEY},       /* 13 */
+    {"datacontenttype", CAT_STRING, CAT_KNOWN_DATACONTENTTYPE}, /* 14 */
 };
+enum { KNOWN_LEN_MAX = 15 };
+/* The first row of each length; the next element is where it ends. */
+static const uint8_t rows_of[KNOWN_LEN_MAX + 2] = {0, 0,  0,  1,  1,  4,  4,  5, 7,
+                                                   7, 10, 12, 13, 14, 14, 14, 15};
 
 static const struct known *find(struct chassis_view name)
 {
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        if (table[i].len == name.len && memcmp(table[i].name, name.data, name.len) == 0) {
+    if (name.len > KNOWN_LEN_MAX) {
+        return NULL;
+    }
+    for (size_t i = rows_of[name.len]; i < rows_of[name.len + 1]; i++) {
+        if (memcmp(table[i].name, name.data, name.len) == 0) {
             return &table[i];
         }
     }
@@ -77,9 +83,8 @@ enum cat_type cat_attribute_type(struct chassis_view name)
     return known != NULL ? (enum cat_type)known->type : CAT_STRING;
 }
 
-int cat_attribute_name_check(struct chassis_view name, struct chassis_error *err)
+static int name_check(struct chassis_view name, enum cat_known known, struct chassis_error *err)
 {
-    enum cat_known known = cat_attribute_known(name);
     if (known == CAT_KNOWN_RESERVED) {
         bool data = name.data[0] == 'd';
         return cat_refuse(err, data ? CAT_RULE_NAME : CAT_RULE_RESERVED,
@@ -101,6 +106,11 @@ int cat_attribute_name_check(struct chassis_view name, struct chassis_error *err
         }
     }
     return 0;
+}
+
+int cat_attribute_name_check(struct chassis_view name, struct chassis_error *err)
+{
+    return name_check(name, cat_attribute_known(name), err);
 }
 
 bool cat_schema_uri(struct chassis_view schema, struct chassis_buf *out)
@@ -394,7 +404,8 @@ int cat_attribute_take(struct cat_event *event, struct chassis_view entry,
 {
     struct chassis_view name, message;
     int rc = scan_entry(entry, &name, &message, err);
-    if (rc != 0 || (rc = cat_attribute_name_check(name, err)) != 0) {
+    enum cat_known known = rc == 0 ? cat_attribute_known(name) : CAT_KNOWN_NONE;
+    if (rc != 0 || (rc = name_check(name, known, err)) != 0) {
         return rc;
     }
     if (event->attribute_count == CAT_EVENT_ATTRIBUTES_MAX) {
@@ -409,7 +420,7 @@ int cat_attribute_take(struct cat_event *event, struct chassis_view entry,
     }
     rc = scan_value(event, slot, message, err);
     if (rc == 0) {
-        rc = note_known(event, slot, cat_attribute_known(name), err);
+        rc = note_known(event, slot, known, err);
     }
     event->attribute_count += rc == 0;
     return rc;

@@ -176,7 +176,9 @@ void cat_event_edit(const struct cat_event *event, const struct cat_attribute *e
             continue;
         }
         /* slots are in the order of the bytes */
-        if (is_edited(cat_event_attribute_at(event, slot++).name, edits, edit_count)) {
+        const struct cat_slot *at = &event->slots[slot++];
+        struct chassis_view name = chassis_view(event->bytes.data + at->name_at, at->name_len);
+        if (is_edited(name, edits, edit_count)) {
             chassis_buf_append(out, copied, (size_t)(begin - copied));
             copied = p;
         }
