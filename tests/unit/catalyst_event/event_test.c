@@ -263,8 +263,12 @@ static void known_attributes_have_their_types(void **state)
     refused_attribute("delayms", cat_value_boolean(true), "attribute-type");
     refused_attribute("isdurable", typed(CAT_STRING, "yes"), "attribute-type");
 
+    refused_attribute("x", cat_value_timestamp(-62135596801, 0), "attribute-timestamp");
+    refused_attribute("x", cat_value_timestamp(253402300800, 0), "attribute-timestamp");
+
     struct cat_event event;
     struct chassis_buf b = {0};
+    accepted_attribute("x", cat_value_timestamp(253402300799, 0), &event, &b);
     accepted_attribute("subject", typed(CAT_STRING, "room 7"), &event, &b);
     assert_true(chassis_view_eq(event.subject, V("room 7")));
     accepted_attribute("partitionkey", typed(CAT_STRING, "k"), &event, &b);

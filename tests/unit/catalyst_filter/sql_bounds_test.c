@@ -122,6 +122,23 @@ static void memory_and_work_of_an_evaluation_are_bounded(void **state)
     assert_true(value.type == CAT_SQL_STRING && value.string.len == 0);
     assert_true(f.scratch.used <= f.scratch.cap);
     cat_sql_free(sql);
+    /* each call needs little, all together too much */
+    struct cat_attribute big = {filter_view("big"), cat_value_string(chassis_view(NULL, 0))};
+    struct chassis_buf bytes = {0};
+    struct cat_event event;
+    char eight_thousand[8000];
+    memset(eight_thousand, 'x', sizeof eight_thousand);
+    big.value.text = chassis_view(eight_thousand, sizeof eight_thousand);
+    cat_event_edit(&f.event, &big, 1, &bytes);
+    assert_int_equal(cat_event_parse(chassis_buf_view(&bytes), &event, NULL), 0);
+    for (unsigned n = 1; n <= 20; n += 19) {
+        assert_int_equal(compile_repeated("LENGTH(UPPER(big)) + ", "0", "", n, &sql), 0);
+        enum cat_sql_error error = cat_sql_evaluate(sql, &event, &f.scratch, &value);
+        assert_int_equal(error, n == 1 ? CAT_SQL_OK : CAT_SQL_GENERIC);
+        assert_int_equal(value.integer, n == 1 ? 8000 : 0);
+        cat_sql_free(sql);
+    }
+    chassis_buf_fini(&bytes);
     /* a pattern that goes back again and again, many times over */
     chassis_buf_append_str(&text, "CONCAT('");
     for (int i = 0; i < 6000; i++) {
