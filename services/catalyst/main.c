@@ -2,9 +2,9 @@
 #include <stdio.h>
 
 #include "catalyst/broker/broker.h"
-#include "catalyst/broker/rpc.h"
 #include "catalyst/groups/groups.h"
 #include "catalyst/groups/rpc.h"
+#include "catalyst/views/views.h"
 #include "os/disk.h"
 #include "os/os.h"
 #include "runtime/runtime.h"
@@ -189,12 +189,7 @@ int main(int argc, char **argv)
     chassis_with_runner(c, &(struct chassis_runner){start, stop, NULL});
     chassis_runtime_with_drain(c, drain, NULL);
     chassis_runtime_with_closer(c, close_all, NULL);
-    chassis_with_rpc_handler(c, cat_producer_service(&node.views));
-    chassis_with_rpc_handler(c, cat_consumer_service(&node.views));
-    chassis_with_rpc_handler(c, cat_event_service(&node.views));
-    chassis_with_rpc_handler(c, cat_stream_service(&node.views));
-    chassis_with_rpc_handler(c, cat_group_service(&node.views));
-    chassis_with_rpc_handler(c, cat_dead_letter_service(&node.views));
+    cat_views_add(c, &node.views);
     chassis_register(c, "catalyst", NULL, 0);
     int code = chassis_run(c);
     stop_threads();

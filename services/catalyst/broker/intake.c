@@ -149,11 +149,16 @@ static void go_home(struct cat_intake *intake)
 static void publish_again(struct cat_intake *intake)
 {
     struct cat_publish *publish = &intake->publish;
+    struct cat_lane *lane = intake->options.lane;
     *publish = (struct cat_publish){.stream = publish->stream,
                                     .events = publish->events,
                                     .n_events = publish->n_events,
+                                    .order = lane != NULL ? &lane->order : &intake->order,
                                     .done = publish_done};
     cat_publish(intake->options.broker, publish);
+    if (lane != NULL && publish->status == CHASSIS_BUSY) {
+        lane->stalled = true; /* what comes now would overtake it */
+    }
 }
 
 /* In order of submits: those behind one that found the broker busy wait behind it. */
@@ -175,7 +180,7 @@ static void lane_retry(struct chassis_timer *timer)
     while (all != NULL) {
         struct cat_intake *intake = all;
         all = intake->waiting;
-        if (lane->head != NULL) { /* one before it was too much at once */
+        if (lane->stalled) { /* one before it was too much again */
             lane_wait(lane, intake);
         } else {
             publish_again(intake);
@@ -192,6 +197,7 @@ static void publish_done(struct cat_publish *publish)
         return;
     }
     lane->timer.run = lane_retry;
+    lane->stalled = false;
     lane_wait(lane, intake);
     chassis_post_after(intake->options.loop, &lane->timer, CAT_LANE_RETRY_MS * CHASSIS_NS_PER_MS);
 }
@@ -200,7 +206,7 @@ static void run_publish(struct chassis_task *task)
 {
     struct cat_intake *intake = chassis_container_of(task, struct cat_intake, task);
     struct cat_lane *lane = intake->options.lane;
-    if (lane != NULL && lane->head != NULL) {
+    if (lane != NULL && (lane->head != NULL || lane->stalled)) {
         lane_wait(lane, intake);
         return;
     }

@@ -30,11 +30,11 @@ struct cat_intake;
 /* Keeps the order of one caller that waits while the broker is busy. Zeroed = ready. Owner: the
  * loop; its memory must live while intakes of it are under way. */
 struct cat_lane {
-    struct cat_intake *head, **tail; /* waiting */
-    uint64_t next;                   /* number of the next submit; home's */
+    struct cat_publish_order order;
+    struct cat_intake *head; /* waiting, by number */
+    bool stalled;            /* one found the broker busy and is on its way back */
+    uint64_t next;           /* number of the next submit; home's */
     struct chassis_timer timer;
-    struct chassis_executor *loop;
-    struct cat_broker *broker;
 };
 
 struct cat_intake_options {
@@ -56,7 +56,8 @@ struct cat_intake {
     struct cat_intake_options options;
     struct cat_publish publish; /* its `stream` may be set before submit; borrowed until done */
     struct cat_intake_item *items;
-    uint32_t n_items, room; /* items it can hold, at least 1; grows */
+    uint32_t n_items, room;         /* items it can hold, at least 1; grows */
+    struct cat_publish_order order; /* without a lane */
     struct chassis_arena arena;
     bool finished;           /* the results are there */
     struct cat_intake *next; /* the owner's; the lane's on the loop */
