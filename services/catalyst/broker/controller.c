@@ -638,6 +638,7 @@ static void init_metrics(struct cat_broker *b)
 static void stream_free_now(struct stream *s)
 {
     cat_retention_free(s);
+    cat_readers_abandon(&s->readers);
     s->phase = STREAM_DELETED;
     s->n_batches = s->n_readers = 0;
     s->gathering = NULL;

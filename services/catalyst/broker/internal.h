@@ -183,6 +183,7 @@ void cat_publish_release(struct stream *s, int status, const struct chassis_erro
 /* reader.c */
 void cat_readers_init(struct cat_broker *b);
 void cat_readers_fini(struct cat_broker *b);
+void cat_readers_abandon(struct chassis_list *readers); /* free them: the loop is gone */
 /* New events of a stream: those of `batch`, stored from `first` on. */
 void cat_readers_stored(struct stream *s, const struct batch *batch, uint64_t first);
 /* All of a stream (or, NULL, all) end. */

@@ -330,6 +330,13 @@ static void run_everywhere(struct cat_reader *r)
     }
 }
 
+static void reader_free(struct cat_reader *r)
+{
+    cat_late_fini(&r->late);
+    cat_places_fini(&r->behind);
+    free(r);
+}
+
 static void reap(struct cat_broker *b)
 {
     while (!chassis_list_empty(&b->closed_readers)) {
@@ -337,9 +344,7 @@ static void reap(struct cat_broker *b)
         struct stream *s = r->stream;
         chassis_list_remove(&r->run);
         chassis_list_remove(&r->link);
-        cat_late_fini(&r->late);
-        cat_places_fini(&r->behind);
-        free(r);
+        reader_free(r);
         if (s != NULL) {
             s->n_readers--;
             cat_stream_free_if_unused(s);
@@ -485,10 +490,12 @@ void cat_reader_close(struct cat_reader *r)
         return;
     }
     CHASSIS_ASSERT(!r->closed);
-    if (!r->ended) {
-        let_go(r);
-        chassis_cancel(r->broker->loop, &r->due);
+    if (r->ended) { /* nobody knows it any more, and the broker may be gone */
+        reader_free(r);
+        return;
     }
+    let_go(r);
+    chassis_cancel(r->broker->loop, &r->due);
     r->closed = true;
     chassis_list_remove(&r->run);
     chassis_list_append(&r->broker->closed_readers, &r->run);
@@ -541,8 +548,18 @@ void cat_readers_init(struct cat_broker *b)
     b->pump.run = on_pump;
 }
 
+void cat_readers_abandon(struct chassis_list *readers)
+{
+    chassis_list_foreach_safe (link, readers) {
+        struct cat_reader *r = chassis_list_entry(link, struct cat_reader, link);
+        chassis_list_remove(&r->run);
+        chassis_list_remove(&r->link);
+        reader_free(r);
+    }
+}
+
 void cat_readers_fini(struct cat_broker *b)
 {
-    reap(b);
+    cat_readers_abandon(&b->everywhere);
     cat_filter_scratch_fini(&b->scratch);
 }

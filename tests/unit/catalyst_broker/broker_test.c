@@ -560,13 +560,12 @@ static void closing_finishes_what_is_under_way_and_ends_readers(void **state)
     struct post *post = post_new("default");
     post_add(post, "1", NULL, NULL, 0);
     post_send(post);
-    struct seen *again = s;
     fixture_reopen(false);
     assert_true(post->done);
     assert_int_equal(post->publish.status, 0);
-    assert_int_equal(again->ended, CHASSIS_SHUTTING_DOWN);
+    assert_int_equal(s->ended, CHASSIS_SHUTTING_DOWN);
     post_free(post);
-    free(s);
+    seen_close(s);
     struct seen *later = seen_open("default", earliest, 100);
     assert_true(seen_wait(later, 1));
     seen_close(later);
