@@ -323,10 +323,10 @@ static void load_finish(struct cat_groups *all, struct loading *l)
 
 static void groups_free(struct cat_groups *all)
 {
-    cat_groups_free_left(all);
     while (!chassis_list_empty(&all->groups)) {
         group_free(chassis_list_entry(all->groups.next, struct cat_group, link));
     }
+    cat_groups_free_left(all); /* places have let go of what members hold */
     cat_heap_fini(&all->due);
     chassis_buf_fini(&all->infos);
     free(all->sorted);
