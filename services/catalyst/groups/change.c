@@ -218,6 +218,9 @@ static void apply(struct cat_group *g, struct chassis_buf *row)
     cat_filter_free(g->filter);
     g->filter = NULL;
     g->filter_made = false;
+    if (!chassis_view_eq(g->config.dead_letter_stream, decoded.config.dead_letter_stream)) {
+        cat_runs_fini(&g->replayed); /* letters of another stream */
+    }
     struct chassis_buf old = chassis_buf_move(&g->row);
     g->row = chassis_buf_move(row);
     g->config = decoded.config;
@@ -346,11 +349,30 @@ void cat_group_remove_rows(struct cat_group *g)
     }
 }
 
+/* If it was a dead-letter stream: one of the same name begins at 1 again. */
+static void forget_replayed(struct cat_groups *all, struct chassis_view name)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        struct cat_group *g = all->sorted[i];
+        struct chassis_buf dead = {0};
+        if (g->replayed.n == 0) {
+            continue;
+        }
+        cat_dead_letter_stream(&g->config, &dead);
+        if (chassis_view_eq(chassis_buf_view(&dead), name)) {
+            cat_runs_fini(&g->replayed);
+            cat_group_dirty(g);
+        }
+        chassis_buf_fini(&dead);
+    }
+}
+
 void cat_groups_stream_deleted(void *data, uint32_t number, struct chassis_view name)
 {
     struct cat_groups *all = data;
     struct chassis_error err = {0};
     chassis_error_set(&err, CHASSIS_NOT_FOUND, "stream '%.*s' was deleted", CHASSIS_VIEW_ARG(name));
+    forget_replayed(all, name);
     for (size_t i = cat_groups_after(all, name, chassis_view(NULL, 0), chassis_view(NULL, 0));
          i < all->n && chassis_view_eq(all->sorted[i]->config.stream, name);) {
         struct cat_group *g = all->sorted[i];

@@ -257,6 +257,23 @@ static void clamp(struct cat_group *g, const struct cat_stream_info *stream)
     }
 }
 
+/* Letters that are not there were of a stream that was deleted. */
+static void check_replayed(struct cat_group *g)
+{
+    struct cat_stream_info stream;
+    struct chassis_buf dead = {0};
+    if (g->replayed.n == 0) {
+        return;
+    }
+    cat_dead_letter_stream(&g->config, &dead);
+    if (cat_stream_get(g->all->options.broker, chassis_buf_view(&dead), &stream, NULL) != 0 ||
+        stream.log.last < g->replayed.items[g->replayed.n - 1].to) {
+        cat_runs_fini(&g->replayed);
+        cat_group_dirty(g);
+    }
+    chassis_buf_fini(&dead);
+}
+
 static int load_one(void *data, struct chassis_view key, struct chassis_view value)
 {
     struct loading *l = data;
@@ -299,6 +316,7 @@ static int load_one(void *data, struct chassis_view key, struct chassis_view val
         return 1;
     }
     clamp(g, &stream);
+    check_replayed(g);
     return 0;
 }
 

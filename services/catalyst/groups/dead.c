@@ -1,14 +1,15 @@
 /* Dead letters are stored: read the events, make letters of them, publish those into the group's
  * dead-letter stream, and only then count the events as done. What a crash interrupts is done again,
- * and (source, id) tells the stream that it has the letter already; if a different letter has the
- * same (source, id), this one gets an id of its own. */
+ * and (source, id) tells the stream that it has the letter already. If what has that source and id is
+ * another letter, or the same but replayed since, this one gets another id, which is the same whenever
+ * it is made again. */
 #include <stdlib.h>
 
 #include "base/hash.h"
 #include "catalyst/groups/internal.h"
 #include "catalyst/groups/letter.h"
 
-enum { LETTERS = 32, LETTERS_BYTES = 4 << 20 };
+enum { LETTERS = 32, LETTERS_BYTES = 4 << 20, RENAMES_MAX = 1000 };
 
 enum progress {
     UNREAD,  /* its event is not there yet */
@@ -22,7 +23,7 @@ struct item {
     struct cat_letter letter;
     char *reason;
     struct chassis_buf source, bytes; /* the event; the letter */
-    unsigned form;
+    struct cat_letter_form form;
     enum progress progress;
     uint64_t clash;
 };
@@ -158,17 +159,25 @@ static bool make_letter(struct item *item)
     if (cat_event_parse(chassis_buf_view(&item->bytes), &letter, NULL) == 0) {
         return true;
     }
-    if ((item->form & CAT_LETTER_BARE) != 0) {
+    if (item->form.bare) {
         return false;
     }
-    item->form |= CAT_LETTER_BARE; /* too many attributes with ours */
+    item->form.bare = true; /* too many attributes with ours */
     return make_letter(item);
 }
 
-static void remake(struct item *item, enum cat_letter_form more)
+static void remake(struct item *item)
 {
-    item->form |= more;
     item->progress = make_letter(item) ? TO_SEND : FAILED;
+}
+
+static void rename_letter(struct item *item)
+{
+    if (++item->form.renames <= RENAMES_MAX) {
+        remake(item);
+    } else {
+        item->progress = FAILED;
+    }
 }
 
 static void stream_made(void *data, int status, const struct chassis_error *err)
@@ -202,8 +211,9 @@ static void compared(struct cat_fetch *fetch, const struct cat_log_event *stored
     struct cat_burial *b = chassis_container_of(fetch, struct cat_burial, fetch);
     struct cat_event event;
     struct cat_letter there;
-    bool letter =
-        cat_event_parse(stored->bytes, &event, NULL) == 0 && cat_letter_read(&event, &there);
+    bool letter = cat_event_parse(stored->bytes, &event, NULL) == 0 &&
+                  cat_letter_read(&event, &there) &&
+                  !cat_runs_has(&b->work.group->replayed, stored->sequence);
     for (uint32_t i = 0; i < b->n; i++) {
         struct item *item = &b->items[i];
         if (item->progress == CLASHES && item->clash == stored->sequence && letter &&
@@ -219,7 +229,7 @@ static void compare_done(struct cat_fetch *fetch, int status, uint64_t next,
     struct cat_burial *b = chassis_container_of(fetch, struct cat_burial, fetch);
     for (uint32_t i = 0; i < b->n; i++) {
         if (b->items[i].progress == CLASHES) {
-            remake(&b->items[i], CAT_LETTER_RENAMED);
+            rename_letter(&b->items[i]);
         }
     }
     send(b);
@@ -266,19 +276,19 @@ static bool compare(struct cat_burial *b)
 
 static void judge(struct item *item, const struct cat_publish_event *event)
 {
-    bool renamed = (item->form & CAT_LETTER_RENAMED) != 0;
     if (event->status != 0 && chassis_status_class(event->status) == CHASSIS_CLASS_CALLER &&
-        (item->form & CAT_LETTER_BARE) == 0) {
-        remake(item, CAT_LETTER_BARE);
+        !item->form.bare) {
+        item->form.bare = true;
+        remake(item);
     } else if (event->status != 0) {
         item->progress = FAILED;
-    } else if (!event->duplicate || renamed) {
+    } else if (!event->duplicate) {
         item->progress = STORED;
     } else if (event->sequence != 0) {
         item->progress = CLASHES;
         item->clash = event->sequence;
     } else {
-        remake(item, CAT_LETTER_RENAMED);
+        rename_letter(item);
     }
 }
 

@@ -80,26 +80,26 @@ static void begin(struct making *m, const struct cat_event *event, bool bare)
 }
 
 /* The same for the same letter, so that a second one is recognized as a duplicate. */
-static void own_id(const struct cat_event *event, const struct cat_letter *l, char out[64])
+static void own_id(const struct cat_event *event, const struct cat_letter *l, uint32_t renames,
+                   char out[64])
 {
     struct chassis_buf text = {0};
-    chassis_buf_printf(&text, "%.*s/%.*s/%" PRIu64 "/%" PRId64 "/%.*s", CHASSIS_VIEW_ARG(l->stream),
-                       CHASSIS_VIEW_ARG(l->group), l->sequence, l->first_ms,
+    chassis_buf_printf(&text, "%.*s/%.*s/%" PRIu64 "/%u/%.*s", CHASSIS_VIEW_ARG(l->stream),
+                       CHASSIS_VIEW_ARG(l->group), l->sequence, renames,
                        CHASSIS_VIEW_ARG(event->id));
     snprintf(out, 64, "dead-%" PRIu64 "-%016" PRIx64, l->sequence,
              chassis_fnv1a(text.data, text.len));
     chassis_buf_fini(&text);
 }
 
-void cat_letter_build(const struct cat_event *event, const struct cat_letter *l, unsigned form,
-                      struct chassis_buf *out)
+void cat_letter_build(const struct cat_event *event, const struct cat_letter *l,
+                      struct cat_letter_form form, struct chassis_buf *out)
 {
     struct making m;
     struct chassis_buf reason = {0};
     char sequence[PRINTED_MAX], id[64];
-    bool bare = (form & CAT_LETTER_BARE) != 0;
-    begin(&m, event, bare);
-    if (bare) {
+    begin(&m, event, form.bare);
+    if (form.bare) {
         chassis_buf_append_str(&reason, "(too large for a whole dead letter) ");
     }
     clean_reason(l->reason, &reason);
@@ -111,8 +111,8 @@ void cat_letter_build(const struct cat_event *event, const struct cat_letter *l,
     add(&m, "deadattempts", cat_value_integer((int32_t)l->attempts));
     add(&m, "deadfirsttime", time_value(l->first_ms));
     add(&m, "deadtime", time_value(l->dead_ms));
-    if ((form & CAT_LETTER_RENAMED) != 0) {
-        own_id(event, l, id);
+    if (form.renames != 0) {
+        own_id(event, l, form.renames, id);
         add(&m, "deadid", cat_value_string(event->id));
         m.parts.id = chassis_view_str(id);
     }
@@ -168,7 +168,7 @@ bool cat_letter_read(const struct cat_event *event, struct cat_letter *ret_lette
 bool cat_letter_same(const struct cat_letter *a, const struct cat_letter *b)
 {
     return chassis_view_eq(a->stream, b->stream) && chassis_view_eq(a->group, b->group) &&
-           a->sequence == b->sequence && a->first_ms == b->first_ms;
+           a->sequence == b->sequence;
 }
 
 void cat_letter_restore(const struct cat_event *event, struct chassis_view group,

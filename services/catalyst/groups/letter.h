@@ -24,18 +24,17 @@ struct cat_letter {
     uint32_t attempts;
     int64_t first_ms, dead_ms; /* since the epoch */
 };
-enum cat_letter_form {
-    CAT_LETTER_WHOLE = 0,
-    CAT_LETTER_BARE = 1,    /* without data and other attributes: with them it is too large */
-    CAT_LETTER_RENAMED = 2, /* with an id of its own, the same whenever this letter is made again */
+struct cat_letter_form {
+    bool bare;        /* without data and other attributes: with them it is too large */
+    uint32_t renames; /* 0: its own id; otherwise another, the same whenever it is made again */
 };
 
-/* `form`: flags of enum cat_letter_form. What is no text of CloudEvents in the reason becomes '?'. */
-void cat_letter_build(const struct cat_event *event, const struct cat_letter *letter, unsigned form,
-                      struct chassis_buf *out);
+/* What is no text of CloudEvents in the reason becomes '?'. */
+void cat_letter_build(const struct cat_event *event, const struct cat_letter *letter,
+                      struct cat_letter_form form, struct chassis_buf *out);
 /* False: this event is no dead letter of this service. */
 bool cat_letter_read(const struct cat_event *event, struct cat_letter *ret_letter);
-/* The same event, given up in the same round of deliveries. */
+/* The same event of the same group. */
 bool cat_letter_same(const struct cat_letter *a, const struct cat_letter *b);
 /* The event as it was; `group` not empty: with deadreplay, so that only this group takes it. */
 void cat_letter_restore(const struct cat_event *event, struct chassis_view group,

@@ -224,7 +224,7 @@ static void a_dead_letter_says_why_and_becomes_the_event_again(void **state)
     make_event(&bytes, attributes, 4);
     parse(&bytes, &event);
     assert_false(cat_letter_read(&event, &read));
-    cat_letter_build(&event, &letter, CAT_LETTER_WHOLE, &dead);
+    cat_letter_build(&event, &letter, (struct cat_letter_form){0}, &dead);
     parse(&dead, &letter_event);
     assert_true(cat_letter_read(&letter_event, &read));
     assert_true(cat_letter_same(&letter, &read));
@@ -237,7 +237,7 @@ static void a_dead_letter_says_why_and_becomes_the_event_again(void **state)
     assert_int_equal(letter_event.delay_ms, -1);
 
     chassis_buf_clear(&dead);
-    cat_letter_build(&event, &letter, CAT_LETTER_RENAMED, &dead);
+    cat_letter_build(&event, &letter, (struct cat_letter_form){.renames = 1}, &dead);
     parse(&dead, &letter_event);
     assert_false(chassis_view_eq(letter_event.id, event.id));
     cat_letter_restore(&letter_event, chassis_view_str("billing"), &back);
@@ -266,10 +266,10 @@ static void an_event_full_of_attributes_still_becomes_a_dead_letter(void **state
     }
     make_event(&bytes, attributes, CAT_EVENT_ATTRIBUTES_MAX);
     parse(&bytes, &event);
-    cat_letter_build(&event, &letter, CAT_LETTER_WHOLE, &dead);
+    cat_letter_build(&event, &letter, (struct cat_letter_form){0}, &dead);
     assert_int_not_equal(cat_event_parse(chassis_buf_view(&dead), &letter_event, NULL), 0);
     chassis_buf_clear(&dead);
-    cat_letter_build(&event, &letter, CAT_LETTER_BARE, &dead);
+    cat_letter_build(&event, &letter, (struct cat_letter_form){.bare = true}, &dead);
     parse(&dead, &letter_event);
     assert_true(cat_letter_read(&letter_event, &read));
     assert_int_equal(letter_event.data_kind, CAT_DATA_NONE);

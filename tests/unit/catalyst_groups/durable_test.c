@@ -26,7 +26,7 @@ static struct consumer consumer(const char *name, int policy, uint32_t credit)
 
 static void begin(uint64_t seed)
 {
-    struct cat_stream_config stream = {.name = V("orders")};
+    struct cat_stream_config stream = {.name = V("orders"), .dedupe_ms = 120000};
     world_init(seed);
     assert_int_equal(make_stream(&stream), 0);
     a = consumer("a", ANSWER_ACK, 100);
@@ -310,7 +310,7 @@ static void groups_that_share_a_dead_letter_stream_keep_theirs_apart(void **stat
     join(&a);
     join(&b);
     publish("orders", "e", 3, NULL, NULL, 0);
-    world_run(200);
+    world_run(1500); /* who came second to make the stream tries again */
     read_stream("morgue", &letters);
     assert_int_equal(letters.n, 6); /* the same events, and neither is taken for a duplicate */
     peek_letters("orders", "shipping", 0, 100, &letters);
@@ -441,8 +441,9 @@ static void a_power_cut_at_any_moment_loses_no_dead_letter_and_doubles_none(void
             times[letters.letter[i].sequence]++;
         }
         for (unsigned s = 1; s <= 10; s++) {
-            if (times[s] == 0) {
-                fail_msg("seed %llu: event %u is lost", (unsigned long long)seed, s);
+            if (times[s] != 1) {
+                fail_msg("seed %llu: event %u is there %u times", (unsigned long long)seed, s,
+                         times[s]);
             }
         }
         assert_int_equal(group_info("orders", "billing").lag, 0);
