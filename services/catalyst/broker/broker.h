@@ -83,7 +83,8 @@ int cat_broker_open(const struct cat_broker_options *options, struct cat_broker 
                     struct chassis_error *err);
 /* Readers end with CHASSIS_SHUTTING_DOWN; `closed` when everything under way is done. */
 void cat_broker_close(struct cat_broker *broker, void (*closed)(void *data), void *data);
-/* Free it as a crash would, readers too: for simulations, after the host crashed. */
+/* Free it as a crash would, readers too: for simulations, after the host crashed and
+ * the journal was abandoned. */
 void cat_broker_abandon(struct cat_broker *broker);
 
 /* ---- streams ---- */

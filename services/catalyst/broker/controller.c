@@ -520,6 +520,7 @@ static void on_log_found(void *data, struct cat_log *log, const struct chassis_e
     adopt_log(s, log, floor);
     cat_model_show(b, s);
     cat_retention_arm(s);
+    cat_retention_check(s);
 }
 
 static int load_stream(void *data, struct chassis_view key, struct chassis_view value)

@@ -56,8 +56,8 @@ void fixture_begin(uint64_t seed, uint64_t segment_bytes)
 void fixture_end(void)
 {
     chassis_sim_host_crash(f.rig.host, false);
-    cat_broker_abandon(f.broker);
     chassis_journal_abandon(f.rig.journal);
+    cat_broker_abandon(f.broker);
     chassis_sim_free(f.rig.sim);
 }
 
@@ -76,18 +76,31 @@ static bool is_closed(void *data)
     return f.closed;
 }
 
+static void crash_and_open(bool power)
+{
+    chassis_sim_host_crash(f.rig.host, power);
+    chassis_journal_abandon(f.rig.journal);
+    cat_broker_abandon(f.broker);
+    if (fixture_open() != 0) {
+        fail_msg("%s", f.rig.err.text);
+    }
+}
+
+void fixture_kill(void)
+{
+    crash_and_open(false);
+}
+
 void fixture_reopen(bool crash)
 {
     if (crash) {
-        chassis_sim_host_crash(f.rig.host, true);
-        cat_broker_abandon(f.broker);
-        chassis_journal_abandon(f.rig.journal);
-    } else {
-        f.closed = false;
-        fixture_call(close_now, NULL);
-        assert_true(chassis_sim_run(f.rig.sim, 60 * CHASSIS_NS_PER_S, is_closed, NULL));
-        rig_close(&f.rig);
+        crash_and_open(true);
+        return;
     }
+    f.closed = false;
+    fixture_call(close_now, NULL);
+    assert_true(chassis_sim_run(f.rig.sim, 60 * CHASSIS_NS_PER_S, is_closed, NULL));
+    rig_close(&f.rig);
     if (fixture_open() != 0) {
         fail_msg("%s", f.rig.err.text);
     }
@@ -191,6 +204,7 @@ static int seen_event(void *data, struct chassis_view stream, const struct cat_l
     s->room--;
     assert_true(s->n < 4096);
     snprintf(s->ids[s->n], TEXT_MAX, "%.*s", CHASSIS_VIEW_ARG(event->id));
+    s->times[s->n] = stored->time_ns;
     s->sequences[s->n++] = stored->sequence;
     return 0;
 }

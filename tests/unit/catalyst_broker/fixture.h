@@ -25,6 +25,7 @@ void fixture_end(void);
 int fixture_open(void);
 /* Close properly, or crash (with loss of power), and open again. */
 void fixture_reopen(bool crash);
+void fixture_kill(void); /* the process only */
 void fixture_run_ms(uint64_t ms);
 /* Run `fn` on the loop. */
 void fixture_call(void (*fn)(void *data), void *data);
@@ -55,6 +56,7 @@ struct seen {
     char stream[64];
     char ids[4096][TEXT_MAX];
     uint64_t sequences[4096];
+    int64_t times[4096];
     unsigned n, room, gaps, pauses;
     uint64_t gap_from, gap_to, next;
     int ended, rc;
