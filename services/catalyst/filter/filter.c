@@ -7,7 +7,7 @@
 #include "base/utf8.h"
 #include "catalyst/event/check.h"
 #include "catalyst/filter/scratch.h"
-#include "catalyst/filter/sql.h"
+#include "catalyst/filter/sql_node.h"
 
 struct cat_filter {
     enum cat_dialect dialect;
@@ -252,13 +252,10 @@ static bool pair_matches(enum cat_dialect dialect, const struct cat_filter_pair 
     return scratch_text(scratch, &value, &text) && compare(dialect, text, pair->value);
 }
 
-bool cat_filter_matches(const struct cat_filter *filter, const struct cat_event *event,
-                        struct cat_filter_scratch *scratch)
+static bool matches(const struct cat_filter *filter, const struct cat_event *event,
+                    struct cat_filter_scratch *scratch)
 {
     struct cat_sql_value value;
-    if (filter == NULL) {
-        return true;
-    }
     switch (filter->dialect) {
     case CAT_DIALECT_EXACT:
     case CAT_DIALECT_PREFIX:
@@ -272,17 +269,24 @@ bool cat_filter_matches(const struct cat_filter *filter, const struct cat_event 
     case CAT_DIALECT_ALL:
     case CAT_DIALECT_ANY:
         for (size_t i = 0; i < filter->child_count; i++) {
-            bool match = cat_filter_matches(&filter->children[i], event, scratch);
+            bool match = matches(&filter->children[i], event, scratch);
             if (match == (filter->dialect == CAT_DIALECT_ANY)) {
                 return match;
             }
         }
         return filter->dialect == CAT_DIALECT_ALL;
     case CAT_DIALECT_NOT:
-        return !cat_filter_matches(&filter->children[0], event, scratch);
+        return !matches(&filter->children[0], event, scratch);
     case CAT_DIALECT_SQL:
-        return cat_sql_evaluate(filter->sql, event, scratch, &value) == CAT_SQL_OK &&
+        return sql_evaluate_within(filter->sql, event, scratch, &value) == CAT_SQL_OK &&
                value.type == CAT_SQL_BOOLEAN && value.boolean;
     }
     return false;
+}
+
+bool cat_filter_matches(const struct cat_filter *filter, const struct cat_event *event,
+                        struct cat_filter_scratch *scratch)
+{
+    scratch->work = CAT_SQL_WORK_MAX;
+    return filter == NULL || matches(filter, event, scratch);
 }

@@ -60,6 +60,7 @@ void cat_filter_free(struct cat_filter *filter);
 struct cat_filter_scratch {
     uint8_t *room;
     size_t used, cap;
+    int64_t work; /* characters that may still be looked at for this event */
 };
 void cat_filter_scratch_fini(struct cat_filter_scratch *scratch);
 

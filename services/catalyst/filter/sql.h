@@ -19,10 +19,10 @@
 #include "catalyst/filter/filter.h"
 
 enum {
-    CAT_SQL_TEXT_MAX = 16384,           /* bytes of an expression */
-    CAT_SQL_NODES_MAX = 1024,           /* operators, functions, attributes and literals */
-    CAT_SQL_DEPTH_MAX = 64,             /* nesting of parentheses, calls, unary operators */
-    CAT_SQL_WORK_MAX = 4 * 1024 * 1024, /* characters looked at in one evaluation */
+    CAT_SQL_TEXT_MAX = 16384,      /* bytes of an expression */
+    CAT_SQL_NODES_MAX = 1024,      /* operators, functions, attributes and literals */
+    CAT_SQL_DEPTH_MAX = 64,        /* nesting of parentheses, calls, unary operators */
+    CAT_SQL_WORK_MAX = 512 * 1024, /* characters looked at for one event: 1 to 2 ms */
 };
 
 /* clang-format off: a table */

@@ -517,11 +517,19 @@ static enum cat_sql_error eval(struct sql_run *run, uint16_t at, struct cat_sql_
     CHASSIS_PANIC("no such node: %d", (int)node->op);
 }
 
+enum cat_sql_error sql_evaluate_within(const struct cat_sql *sql, const struct cat_event *event,
+                                       struct cat_filter_scratch *scratch,
+                                       struct cat_sql_value *ret_value)
+{
+    struct sql_run run = {sql, event, scratch};
+    scratch_reset(scratch);
+    return eval(&run, sql->root, ret_value);
+}
+
 enum cat_sql_error cat_sql_evaluate(const struct cat_sql *sql, const struct cat_event *event,
                                     struct cat_filter_scratch *scratch,
                                     struct cat_sql_value *ret_value)
 {
-    struct sql_run run = {sql, event, scratch, CAT_SQL_WORK_MAX};
-    scratch_reset(scratch);
-    return eval(&run, sql->root, ret_value);
+    scratch->work = CAT_SQL_WORK_MAX;
+    return sql_evaluate_within(sql, event, scratch, ret_value);
 }

@@ -82,14 +82,18 @@ struct sql_run {
     const struct cat_sql *sql;
     const struct cat_event *event;
     struct cat_filter_scratch *scratch;
-    int64_t work; /* characters that may still be looked at */
 };
 /* Account for looking at `n` characters; false when that is too much. */
 static inline bool sql_work(struct sql_run *run, size_t n)
 {
-    run->work -= (int64_t)n + 1;
-    return run->work >= 0;
+    run->scratch->work -= (int64_t)n + 1;
+    return run->scratch->work >= 0;
 }
+/* As cat_sql_evaluate, with what work the scratch has left: a filter of many expressions has one bound
+ * for all of them. */
+enum cat_sql_error sql_evaluate_within(const struct cat_sql *sql, const struct cat_event *event,
+                                       struct cat_filter_scratch *scratch,
+                                       struct cat_sql_value *ret_value);
 /* Cast in place; on an error the value is the zero of `type`. */
 enum cat_sql_error sql_cast(struct sql_run *run, struct cat_sql_value *value,
                             enum cat_sql_type type);

@@ -446,6 +446,22 @@ static void protobuf_reads_what_is_built(void **state)
     chassis_buf_fini(&bytes);
 }
 
+static void events_have_a_largest_size(void **state)
+{
+    struct cat_event_parts parts = plain();
+    struct chassis_buf bytes = {0};
+    struct cat_event event;
+    uint8_t *data = calloc(1, CAT_EVENT_SIZE_MAX);
+    parts.data_kind = CAT_DATA_BINARY;
+    parts.data = chassis_view(data, CAT_EVENT_SIZE_MAX - 64);
+    cat_event_build(&parts, &bytes);
+    assert_int_equal(parse(&bytes, &event, NULL), 0);
+    parts.data.len += 64;
+    refused_parts(&parts, "event-size");
+    chassis_buf_fini(&bytes);
+    free(data);
+}
+
 static void required_attributes_are_found_by_name(void **state)
 {
     struct cat_event_parts parts = plain();
@@ -525,6 +541,7 @@ int main(void)
         cmocka_unit_test(edits_replace_add_and_remove),
         cmocka_unit_test(protobuf_writes_what_parses),
         cmocka_unit_test(protobuf_reads_what_is_built),
+        cmocka_unit_test(events_have_a_largest_size),
         cmocka_unit_test(required_attributes_are_found_by_name),
         cmocka_unit_test(a_batch_is_read_event_by_event),
         cmocka_unit_test(any_cut_is_refused_or_smaller),

@@ -141,6 +141,35 @@ static void descriptions_are_bounded(void **state)
     cat_filter_free(NULL);
 }
 
+static void work_is_bounded_over_all_expressions(void **state)
+{
+    /* each alone comes to an end, three do not */
+    enum { COUNT = 20, A = 6000 };
+    struct filter_fixture f;
+    struct cat_filter_spec specs[COUNT];
+    struct cat_filter *filter;
+    struct chassis_buf text = {0};
+    filter_fixture_init(&f);
+    chassis_buf_append_str(&text, "CONCAT('");
+    for (int i = 0; i < A; i++) {
+        chassis_buf_append_byte(&text, 'a');
+    }
+    chassis_buf_append_str(&text, "') NOT LIKE '%aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab'");
+    for (size_t i = 0; i < COUNT; i++) {
+        specs[i] =
+            (struct cat_filter_spec){.dialect = CAT_DIALECT_SQL, .sql = chassis_buf_view(&text)};
+    }
+    for (size_t n = 1; n <= COUNT; n += COUNT - 1) {
+        assert_int_equal(cat_filter_compile_list(specs, n, &filter, NULL), 0);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(cat_filter_matches(filter, &f.event, &f.scratch), n == 1);
+        }
+        cat_filter_free(filter);
+    }
+    chassis_buf_fini(&text);
+    filter_fixture_fini(&f);
+}
+
 static void asking_again_allocates_nothing_more(void **state)
 {
     struct filter_fixture f;
@@ -170,6 +199,7 @@ int main(void)
         cmocka_unit_test(events_match_or_not),
         cmocka_unit_test(bad_filters_are_refused_saying_which),
         cmocka_unit_test(descriptions_are_bounded),
+        cmocka_unit_test(work_is_bounded_over_all_expressions),
         cmocka_unit_test(asking_again_allocates_nothing_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
