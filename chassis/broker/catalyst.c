@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "broker/broker.h"
 #include "broker/internal.h"
 
 struct loop_call {
@@ -84,7 +85,7 @@ void broker_stream_closed(struct catalyst_broker *b)
 /* --- opening --- */
 
 /* "http://host:port,…", "host:port" or a registered name. */
-static int target_of(const char *url, char *out, size_t size, struct chassis_error *err)
+int chassis_broker_target(const char *url, char *out, size_t size, struct chassis_error *err)
 {
     size_t n = 0;
     bool name = strchr(url, ':') == NULL;
@@ -155,7 +156,7 @@ static int open_broker(const struct chassis_broker_options *o, struct chassis_br
     char target[1024], source[300];
     uint64_t seed;
     pthread_condattr_t monotonic;
-    int rc = target_of(o->url, target, sizeof target, err);
+    int rc = chassis_broker_target(o->url, target, sizeof target, err);
     if (rc != 0) {
         return rc;
     }

@@ -3,7 +3,7 @@
 
 enum { FLUSH_MS = 2000 };
 
-static const char *url_of(const struct chassis *c, const char *kind)
+const char *broker_url(const struct chassis *c, const char *kind)
 {
     const struct chassis_config_pairs *urls = &c->settings.broker_urls;
     for (size_t i = 0; i < urls->n; i++) {
@@ -20,7 +20,7 @@ int stage_brokers(struct chassis *c, struct chassis_error *err)
                                     c->settings.tls_key, NULL};
     for (unsigned i = 0; i < c->n_brokers; i++) {
         struct runtime_broker *b = &c->brokers[i];
-        const char *url = url_of(c, b->plugin->kind);
+        const char *url = broker_url(c, b->plugin->kind);
         if (url == NULL) {
             continue;
         }

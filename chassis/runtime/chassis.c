@@ -174,6 +174,11 @@ void chassis_runtime_with_default(struct chassis *c, const char *key, const char
     c->defaults[c->n_defaults++] = (struct chassis_config_pair){key, value};
 }
 
+const char *chassis_runtime_broker_url(struct chassis *c, const char *kind)
+{
+    return broker_url(c, kind);
+}
+
 const struct chassis_settings *chassis_runtime_settings(struct chassis *c)
 {
     return &c->settings;
@@ -259,6 +264,12 @@ static bool is_name(const char *target)
 int chassis_client(struct chassis *c, const char *target, struct chassis_client **ret_client,
                    struct chassis_error *err)
 {
+    return chassis_runtime_client(c, target, NULL, ret_client, err);
+}
+
+int chassis_runtime_client(struct chassis *c, const char *target, struct chassis_executor *executor,
+                           struct chassis_client **ret_client, struct chassis_error *err)
+{
     char name[300];
     snprintf(name, sizeof name, "%s%s", is_name(target) ? "draft:///" : "", target);
     struct chassis_tls_files tls = {c->settings.tls_ca, c->settings.tls_certificate,
@@ -267,6 +278,7 @@ int chassis_client(struct chassis *c, const char *target, struct chassis_client 
         .target = name,
         .tls = c->has_tls ? &tls : NULL,
         .resolver = c->registry != NULL ? chassis_registry_resolver(c->registry) : NULL,
+        .executor = executor,
     };
     pthread_mutex_lock(&c->mutex);
     bool room = c->n_clients < RUNTIME_CLIENTS_MAX;

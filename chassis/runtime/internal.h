@@ -187,6 +187,7 @@ void unstage_registry(struct chassis *c);
 int stage_register(struct chassis *c, struct chassis_error *err);
 
 /* brokers.c */
+const char *broker_url(const struct chassis *c, const char *kind); /* NULL: not configured */
 int stage_brokers(struct chassis *c, struct chassis_error *err);
 void unstage_brokers(struct chassis *c);
 int stage_subscriptions(struct chassis *c, struct chassis_error *err);

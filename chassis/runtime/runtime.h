@@ -50,6 +50,11 @@ int chassis_runtime_restore(struct chassis *c, const char *file, const char *id)
 /* From the first runner on, any thread. */
 const struct chassis_settings *chassis_runtime_settings(struct chassis *c);
 struct chassis_server *chassis_runtime_server(struct chassis *c);
+/* brokers.<kind>.url; NULL when it is not set. */
+const char *chassis_runtime_broker_url(struct chassis *c, const char *kind);
+/* As chassis_client, with callbacks on `executor`. */
+int chassis_runtime_client(struct chassis *c, const char *target, struct chassis_executor *executor,
+                           struct chassis_client **ret_client, struct chassis_error *err);
 /* Any thread: the process cannot go on. It drains and ends with 1. */
 void chassis_runtime_fail(struct chassis *c, const char *text);
 /* The cluster's secret; empty without consensus. */

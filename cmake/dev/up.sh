@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154,SC2034,SC2016
-# ./dev up and down: a Blueprint of one or three nodes and the examples under `dctl run`.
+# ./dev up and down: a Blueprint of one or three nodes, Catalyst and the examples under `dctl run`.
 #
 # Everything is under build/up: one folder per size of cluster with its draft.yaml, data, log and
 # (while it runs) the pid of dctl in `pid`. A second run goes on with the stored data.
@@ -41,14 +41,20 @@ up_write_project() {
     {
         echo "name: up"
         echo "endpoint: [$endpoints]"
+        echo "events_endpoint: 127.0.0.1:2220"
         echo "services:"
         for ((n = 1; n <= nodes; n++)); do
             up_service "blueprint-$n" "" "$(up_grpc "$nodes" $n)" "$(up_http "$nodes" $n)" \
                 --raft.node-id=n$n "--raft.members=$members" \
-                "--raft.secret_file=$up_dir/cluster-secret"
+                "--raft.secret_file=$up_dir/cluster-secret" \
+                --brokers.catalyst.url=http://127.0.0.1:2220
         done
-        up_service echo "$names" 8090 8091 "--service.entrypoint=$entrypoints"
+        up_service catalyst "$names" 2220 2320 "--service.entrypoint=$entrypoints"
+        up_service echo catalyst 8090 8091 "--service.entrypoint=$entrypoints" \
+            --brokers.catalyst.url=catalyst
         up_service crud "$names" 8092 8093 "--service.entrypoint=$entrypoints"
+        up_service audit catalyst 8094 8095 "--service.entrypoint=$entrypoints" \
+            --brokers.catalyst.url=catalyst
     } >"$up_dir/draft.yaml"
 }
 
@@ -71,7 +77,7 @@ up_wait() {
 # The examples register in the background once they are ready.
 up_wait_registered() {
     local i name
-    for name in echo crud; do
+    for name in catalyst echo crud audit; do
         for ((i = 0; i < 100; i++)); do
             ! "$root/build/release/bin/dctl" --endpoint "$up_endpoint" services get $name \
                 >/dev/null 2>&1 || continue 2
@@ -87,7 +93,7 @@ up_try() {
     printf '   $'
     for word in "$@"; do
         case $word in
-        *[[:space:]\{\"]*) printf " '%s'" "$word" ;;
+        *[[:space:]\{\"*]*) printf " '%s'" "$word" ;;
         *) printf ' %s' "$word" ;;
         esac
     done
@@ -97,8 +103,24 @@ up_try() {
     up_answer=$answer
 }
 
+# What echo was told last arrives at audit.
+up_wait_audit() { # BEFORE
+    local i
+    for ((i = 0; i < 100; i++)); do
+        [ "$(up_audited)" -le "$1" ] || return 0
+        sleep 0.1
+    done
+    say "audit does not hear what echo is told (log: $up_dir/log)"
+    return 1
+}
+
+up_audited() {
+    curl -sS --fail http://127.0.0.1:8095/metrics | awk '$1 == "audit_events_total" { n = $2 } END { print n + 0 }'
+}
+
 up_smoke() {
-    local dctl=(dctl --endpoint "$up_endpoint") call=examples.echo.v1.EchoService/Speak
+    local dctl=(dctl --endpoint "$up_endpoint") call=examples.echo.v1.EchoService/Speak audited
+    audited=$(up_audited) || return 1
     PATH=$root/build/release/bin:$PATH
     say "a short conversation"
     up_try "${dctl[@]}" kv set greeting "hello from $(hostname)" &&
@@ -107,7 +129,11 @@ up_smoke() {
         up_try curl -sS --fail -H 'content-type: application/json' -d '{"input":"by JSON"}' \
             "http://127.0.0.1:8091/$call" && [[ $up_answer == *"by JSON"* ]] &&
         up_try "${dctl[@]}" call "$call" -d '{"input":"by name"}' --service echo &&
-        [[ $up_answer == *"by name"* ]]
+        [[ $up_answer == *"by name"* ]] &&
+        up_wait_audit $((audited + 1)) &&
+        up_try dctl --endpoint 127.0.0.1:2220 events consume --from earliest --until-end --type 'echo.*' &&
+        [[ $up_answer == *"by JSON"*"by name"* ]] &&
+        up_try dctl --endpoint 127.0.0.1:2220 groups list && [[ $up_answer == *default/audit* ]]
 }
 
 up_summary() {
@@ -117,8 +143,10 @@ up_summary() {
         printf '   blueprint-%d  gRPC 127.0.0.1:%d  HTTP http://127.0.0.1:%d  data %s\n' $n \
             "$(up_grpc "$nodes" $n)" "$(up_http "$nodes" $n)" "build/up/$nodes/blueprint-$n"
     done
+    printf '   catalyst     gRPC 127.0.0.1:2220  HTTP http://127.0.0.1:2320  data build/up/%d/catalyst\n' "$nodes"
     printf '   echo         gRPC 127.0.0.1:8090  HTTP http://127.0.0.1:8091\n'
     printf '   crud         gRPC 127.0.0.1:8092  HTTP http://127.0.0.1:8093\n'
+    printf '   audit        gRPC 127.0.0.1:8094  HTTP http://127.0.0.1:8095\n'
     printf '   output of all: build/up/%d/log\n' "$nodes"
     say "worth trying (in another terminal)"
     cat <<TEXT
@@ -127,6 +155,10 @@ up_summary() {
    dctl kv watch                        # and elsewhere: dctl kv set color blue
    dctl call examples.crud.v1.CrudService/Create -d '{"name":{"firstName":"Ada"}}' --service crud
    curl -d '{"input":"hi"}' -H content-type:application/json http://127.0.0.1:8091/examples.echo.v1.EchoService/Speak
+   dctl events tail                     # and elsewhere: dctl call echo/Speak -d '{"input":"hi"}' --service echo
+   dctl events tail blueprint           # every change of records and processes
+   dctl events produce --type order.placed '{"amount":5}'
+   dctl streams list; dctl groups list
    curl http://127.0.0.1:$(up_http "$nodes" 1)/metrics
 TEXT
 }
@@ -175,12 +207,12 @@ cmd_up() {
     done
     deps_install build
     say "building"
-    build release blueprint dctl echo crud protoc-gen-chassis
+    build release blueprint catalyst dctl echo crud audit protoc-gen-chassis
     up_dir=$root/build/up/$nodes
     mkdir -p "$up_dir"
     rm -f "$up_dir/ready"
     up_write_project "$nodes"
-    say "starting $nodes Blueprint node$([ "$nodes" = 1 ] || echo s) and the examples"
+    say "starting $nodes Blueprint node$([ "$nodes" = 1 ] || echo s), Catalyst and the examples"
     setsid "$root/build/release/bin/dctl" run -f "$up_dir/draft.yaml" --ready-file "$up_dir/ready" \
         >"$up_dir/log" 2>&1 </dev/null &
     echo $! >"$up_dir/pid"

@@ -37,13 +37,17 @@ static void committed(void *data, uint64_t applied)
     if (started(b)) {
         bp_kv_committed(&b->kv);
         bp_sd_committed(&b->sd);
+        if (b->follower.committed != NULL) {
+            b->follower.committed(b->follower.data);
+        }
     }
 }
 
 static bool watched(void *data)
 {
     struct blueprint *b = data;
-    return started(b) && (bp_feed_watched(&b->kv.feed) || bp_feed_watched(&b->sd.feed));
+    return started(b) && (bp_feed_watched(&b->kv.feed) || bp_feed_watched(&b->sd.feed) ||
+                          (b->follower.watched != NULL && b->follower.watched(b->follower.data)));
 }
 
 /* Watchers compare their place with the new store's floor by themselves. */
@@ -52,13 +56,21 @@ static void restored(void *data)
     committed(data, 0);
 }
 
+static void tell_leadership(struct blueprint *b)
+{
+    bp_kv_leadership(&b->kv, b->leader);
+    bp_sd_leadership(&b->sd, b->leader);
+    if (b->follower.leadership != NULL) {
+        b->follower.leadership(b->follower.data, b->leader);
+    }
+}
+
 static void leadership(void *data, bool leader, uint64_t term)
 {
     struct blueprint *b = data;
     b->leader = leader;
     if (started(b)) {
-        bp_kv_leadership(&b->kv, leader);
-        bp_sd_leadership(&b->sd, leader);
+        tell_leadership(b);
     }
 }
 
@@ -98,8 +110,7 @@ void bp_blueprint_start(struct blueprint *b, const struct bp_kv_options *kv,
     bp_kv_start(&b->kv, kv);
     bp_sd_start(&b->sd, sd);
     __atomic_store_n(&b->started, true, __ATOMIC_RELEASE);
-    bp_kv_leadership(&b->kv, b->leader);
-    bp_sd_leadership(&b->sd, b->leader);
+    tell_leadership(b);
 }
 
 void bp_blueprint_drain(void *blueprint)

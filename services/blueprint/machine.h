@@ -10,12 +10,21 @@
 #include "key_value/controller.h"
 #include "service_discovery/controller.h"
 
+/* Somebody who follows what is applied; NULL functions are not called. */
+struct bp_follower {
+    void (*committed)(void *data);               /* any role */
+    bool (*watched)(void *data);                 /* any role */
+    void (*leadership)(void *data, bool leader); /* loop role */
+    void *data;
+};
+
 struct blueprint {
     bool started; /* atomic: the controllers are there (the log is replayed before that) */
     bool leader;  /* what consensus said before they were; loop role */
     /* What this node says of itself to others: the view's (cluster/rpc.h). */
     int (*describe)(void *data, struct chassis_buf *ret_answer);
     void *describe_data;
+    struct bp_follower follower; /* set before the start */
     struct bp_kv kv;
     struct bp_sd sd;
 };

@@ -5,6 +5,7 @@
 #include "core/control_plane/networking/v1/networking.pb-c.h"
 #include "core/registry/key_value/v1/key_value.pb-c.h"
 #include "damage.h"
+#include "events/publisher.h"
 #include "key_value/rpc.h"
 #include "machine.h"
 #include "offline.h"
@@ -14,7 +15,7 @@
 struct settings {
     uint64_t keep_revisions_ms, ttl_ms, interval_ms, first_report_ms, forget_ms;
     int64_t keep_revisions;
-    const char *legacy_nonce;
+    const char *legacy_nonce, *events_stream;
 };
 static const struct chassis_config_key table[] = {
     {"blueprint.history.revisions", CHASSIS_CONFIG_INT, offsetof(struct settings, keep_revisions),
@@ -34,12 +35,16 @@ static const struct chassis_config_key table[] = {
     {"blueprint.registry.legacy-nonce", CHASSIS_CONFIG_STRING,
      offsetof(struct settings, legacy_nonce), NULL, 0, 0, NULL,
      "Constant nonce of original clients that is accepted again and again; empty = none.", 0},
+    {"blueprint.events.stream", CHASSIS_CONFIG_STRING, offsetof(struct settings, events_stream),
+     "blueprint", 0, 0, NULL,
+     "Stream of brokers.catalyst.url that changes are published to; empty = none.", 0},
     {0},
 };
 
 static struct settings settings;
 static struct blueprint blueprint;
 static struct bp_cluster cluster;
+static struct bp_publisher publisher;
 static struct chassis_auth_key *key;
 
 static int start(struct chassis *c, void *data, struct chassis_error *err)
@@ -49,6 +54,7 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
     bp_damage_watch(c);
     snprintf(path, sizeof path, "%s/node.key", own->data_directory);
     int r = chassis_auth_key_open(path, &key, err);
+    r = r == 0 ? bp_publisher_start(&publisher, c, &blueprint, settings.events_stream, err) : r;
     if (r != 0) {
         return r;
     }
@@ -73,6 +79,7 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
 
 static void stop(struct chassis *c, void *data)
 {
+    bp_publisher_stop(&publisher);
     bp_blueprint_stop(&blueprint);
 }
 

@@ -123,8 +123,8 @@ static const struct dctl_option services_watch_options[] = {
         {"subject", 0, DCTL_STRING, "TEXT", "The same for the subject.", NULL, true},              \
     {                                                                                              \
         "sql", 0, DCTL_STRING, "EXPRESSION",                                                       \
-            "CloudEvents SQL that must be true: \"amount > 10 AND type LIKE 'order.%'\".", NULL,   \
-            false                                                                                  \
+            "CloudEvents SQL that must be true: \"subject = 'eu' AND type LIKE 'order.%'\".",      \
+            NULL, false                                                                            \
     }
 #define QUIET                                                                                      \
     {                                                                                              \

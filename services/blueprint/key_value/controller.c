@@ -12,6 +12,7 @@ enum {
     LEADER_TICK_MS = 1000,
     KEEP_REVISIONS = 10000,
     KEEP_MS = 3600 * 1000,
+    HOLD_MAX = 1000000, /* revisions that compaction waits for somebody */
 };
 
 /* --- limits --- */
@@ -257,6 +258,7 @@ static void arm(struct bp_kv *kv, uint64_t delay_ms)
 struct compaction {
     const struct bp_kv_options *options;
     int64_t now_ns; /* wall clock */
+    uint64_t hold;
     uint64_t target;
 };
 
@@ -292,7 +294,10 @@ static int plan_compaction(struct chassis_txn *txn, void *data, struct chassis_e
     uint64_t revision, floor;
     int r = bp_kv_revisions(txn, &revision, &floor, err);
     uint64_t target = floor + c->options->compact_step;
-    if (r != 0 || target + c->options->keep_revisions > revision) {
+    if (c->hold < revision && revision - c->hold <= HOLD_MAX && target > c->hold) {
+        target = c->hold;
+    }
+    if (r != 0 || target + c->options->keep_revisions > revision || target <= floor) {
         return r;
     }
     int64_t time_ns;
@@ -374,7 +379,7 @@ static void record_leader(struct bp_kv *kv)
 static void compact(struct bp_kv *kv)
 {
     /* Entries carry the leader's wall clock; asking the clock here only chooses what is proposed. */
-    struct compaction c = {&kv->options, chassis_wall_ns(kv->options.clock), 0};
+    struct compaction c = {&kv->options, chassis_wall_ns(kv->options.clock), kv->hold, 0};
     struct chassis_error err = {0};
     if (bp_read(kv->options.consensus, plan_compaction, &c, &err) != 0) {
         chassis_log_warn(kv->log, "cannot plan a compaction", chassis_f_err(&err));
@@ -415,6 +420,7 @@ void bp_kv_start(struct bp_kv *kv, const struct bp_kv_options *options)
     kv->options.keep_ms = options->keep_ms != 0 ? options->keep_ms : KEEP_MS;
     kv->log = chassis_log_module("blueprint.key_value");
     kv->timer.run = tick;
+    kv->hold = UINT64_MAX;
     struct bp_source source = bp_consensus_source(options->consensus);
     bp_feed_init(&kv->feed, &bp_kv_feed_ops, &source, options->loop, kv->log);
 }

@@ -36,6 +36,8 @@ struct bp_kv {
     bool leader_recorded;
     struct chassis_proposal proposal;
     uint64_t compacting_to;
+    /* Compaction stops at this revision (UINT64_MAX: does not), for as many as HOLD_MAX. */
+    uint64_t hold;
 };
 
 void bp_kv_start(struct bp_kv *kv, const struct bp_kv_options *options);

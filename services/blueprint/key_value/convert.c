@@ -50,7 +50,7 @@ KV(Meta) * bp_kv_meta_of(struct chassis_arena *arena, const struct bp_kv_version
     return bp_kv_meta(arena, v->at.revision, v->created, v->version, v->time_ns, v->actor);
 }
 
-static KV(Event) * event_of(struct chassis_arena *arena, const struct bp_kv_event *event)
+KV(Event) * bp_kv_event_message(struct chassis_arena *arena, const struct bp_kv_event *event)
 {
     KV(Event) *e = chassis_arena_alloc(arena, sizeof *e);
     core__registry__key_value__v1__event__init(e);
@@ -82,7 +82,7 @@ void bp_kv_encode_batch(const struct bp_feed_batch *batch, struct chassis_buf *o
     response.n_events = batch->n;
     response.events = chassis_arena_alloc(&arena, (batch->n + 1) * sizeof *response.events);
     for (size_t i = 0; i < batch->n; i++) {
-        response.events[i] = event_of(&arena, batch->events[i]);
+        response.events[i] = bp_kv_event_message(&arena, batch->events[i]);
     }
     size_t size = core__registry__key_value__v1__watch_response__get_packed_size(&response);
     chassis_buf_append_varint(out, size);

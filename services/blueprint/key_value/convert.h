@@ -19,6 +19,7 @@ KV(Meta) * bp_kv_meta(struct chassis_arena *arena, uint64_t revision, uint64_t c
 KV(Meta) * bp_kv_meta_of(struct chassis_arena *arena, const struct bp_kv_version *version);
 struct chassis_view bp_kv_kind_of(const Google__Protobuf__Any *any);
 struct chassis_view bp_kv_value_of(const Google__Protobuf__Any *any);
+KV(Event) * bp_kv_event_message(struct chassis_arena *arena, const struct bp_kv_event *event);
 /* For bp_watch_options.encode. */
 void bp_kv_encode_batch(const struct bp_feed_batch *batch, struct chassis_buf *out);
 /* List and Query, in list.c. */

@@ -211,23 +211,30 @@ static char *reason_of(struct chassis_arena *arena, const struct bp_sd_process *
                                       CHASSIS_VIEW_ARG(p->actor));
 }
 
+SD(ProcessEvent) *
+    bp_sd_event_message(struct chassis_arena *arena, const struct bp_sd_transition *t)
+{
+    SD(ProcessEvent) *event = chassis_arena_alloc(arena, sizeof *event);
+    core__registry__service_discovery__v1__process_event__init(event);
+    event->type = (SD(ProcessEvent__Type))t->type;
+    event->time = time_of(arena, t->time_ns);
+    if (t->process.pid.len != 0) {
+        event->process = bp_sd_process_message(arena, &t->process, 0);
+        event->reason = reason_of(arena, &t->process);
+    }
+    return event;
+}
+
 void bp_sd_encode_batch(const struct bp_feed_batch *batch, struct chassis_buf *out)
 {
     struct chassis_arena arena;
     chassis_arena_init(&arena, NULL, 0, 0);
     for (size_t i = 0; i < batch->n; i++) {
-        const struct bp_sd_transition *t = batch->events[i];
-        SD(ProcessEvent) event = SD_INIT(PROCESS_EVENT);
-        event.type = (SD(ProcessEvent__Type))t->type;
-        event.time = time_of(&arena, t->time_ns);
-        if (t->process.pid.len != 0) {
-            event.process = bp_sd_process_message(&arena, &t->process, 0);
-            event.reason = reason_of(&arena, &t->process);
-        }
-        size_t size = core__registry__service_discovery__v1__process_event__get_packed_size(&event);
+        const SD(ProcessEvent) *event = bp_sd_event_message(&arena, batch->events[i]);
+        size_t size = core__registry__service_discovery__v1__process_event__get_packed_size(event);
         chassis_buf_append_varint(out, size);
         chassis_buf_reserve(out, size);
-        core__registry__service_discovery__v1__process_event__pack(&event, out->data + out->len);
+        core__registry__service_discovery__v1__process_event__pack(event, out->data + out->len);
         out->len += size;
     }
     chassis_arena_fini(&arena);

@@ -20,6 +20,8 @@ int bp_sd_details_of(const SD(ClientDetails) * message, struct chassis_arena *ar
 int bp_sd_filter_of(const SD(Filter) * message, struct bp_sd_filter *ret_filter,
                     struct chassis_error *err);
 SD(ClusterDetails) * bp_sd_cluster_message(struct bp_sd *sd, struct chassis_arena *arena);
+SD(ProcessEvent) *
+    bp_sd_event_message(struct chassis_arena *arena, const struct bp_sd_transition *transition);
 /* For bp_watch_options.encode. */
 void bp_sd_encode_batch(const struct bp_feed_batch *batch, struct chassis_buf *out);
 struct chassis_view bp_sd_actor(struct chassis_call *call);
