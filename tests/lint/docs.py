@@ -95,17 +95,18 @@ def program(name, *arguments):
 
 
 def configuration():
-    """Keys of every service, and below them what Blueprint adds or sets otherwise."""
+    """Keys of every service, and below them what those of the platform add or set otherwise."""
     every = program("echo", "--config-reference").splitlines()
-    blueprint = [row for row in program("blueprint", "--config-reference").splitlines()
-                 if row not in every]
     made = "Made from the programs' own tables (`SERVICE --config-reference`) by\n`tests/lint/docs.py write`."
     out = ["# Configuration keys", "", made,
            "How the sources combine: [configuration](../guide/configuration.md).", "",
            "In a variable's name `*` stands for a name of yours in capitals.", "",
            "## Every service", ""] + every
-    out += ["", "## Blueprint", "", "Keys of its own, and defaults that differ.", ""]
-    return "\n".join(out + every[:2] + blueprint) + "\n"
+    for name in ("blueprint", "catalyst"):
+        own = [row for row in program(name, "--config-reference").splitlines() if row not in every]
+        out += ["", f"## {name.capitalize()}", "", "Keys of its own, and defaults that differ.", ""]
+        out += every[:2] + own
+    return "\n".join(out) + "\n"
 
 
 def reference():
