@@ -494,7 +494,7 @@ static void consume_open(struct consumer *consumer, const char *address)
     p = put_varint(p, CREDIT);
     if (!consumer->from_start) { /* the first progress message says that it stands */
         p = put_varint(p, 6 << 3);
-        p = put_varint(p, 50);
+        p = put_varint(p, 100);
     }
     grpc_sent(g, (size_t)(p - out));
     while (!consumer->from_start && !consumer->ready) {
