@@ -80,6 +80,7 @@ struct chassis_journal_stream {
         written_index; /* what a scan may read: appends up to here got what they asked for, or more */
     uint64_t durable_index; /* synced */
     uint64_t last_term;
+    uint64_t bytes; /* of the records kept, with their headers; an estimate after trims */
 };
 
 /* Recover and open. Blocking; run at boot. CHASSIS_CORRUPT names segment and offset and says how to

@@ -443,6 +443,7 @@ struct chassis_journal_stream chassis_journal_stream(struct chassis_journal *j, 
         .written_index = s->written,
         .durable_index = s->durable,
         .last_term = s->last_term,
+        .bytes = s->bytes,
     };
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "catalyst/broker/broker.h"
+#include "catalyst/broker/journal_log.h"
 #include "catalyst/groups/groups.h"
 #include "catalyst/groups/rpc.h"
 #include "catalyst/views/views.h"
@@ -83,6 +84,8 @@ static int open_journal(struct chassis *c, struct chassis_error *err)
         .reserve_bytes = node.settings.reserve_bytes,
         .pending_bytes_max = 2 * node.settings.publish_bytes, /* events are refused before */
         .cache_bytes_per_stream = node.settings.cache_bytes,
+        .sync_interval_ms = CAT_JOURNAL_SYNC_MS,
+        .live_percent = 50,
     };
     return chassis_journal_open(&options, &node.journal, err);
 }

@@ -203,6 +203,7 @@ static void adopt_log(struct stream *s, struct cat_log *log, uint64_t floor)
     struct cat_log_state state = log->ops->state(log);
     s->floor_durable = floor;
     s->first = state.first > floor ? state.first : floor;
+    s->first = s->first <= state.last ? s->first : state.last + 1;
     s->last = state.last;
     s->readable = state.readable;
     if (floor > state.first) {

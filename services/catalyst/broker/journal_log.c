@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 
-enum { RECORDS_KEPT_MAX = 4096, EVENT_OVERHEAD = 64 };
+enum { RECORDS_KEPT_MAX = 4096 };
 
 static struct journal_log *log_of(struct cat_log *base)
 {
@@ -16,6 +16,11 @@ static struct chassis_journal_stream bounds(const struct journal_log *log)
     struct chassis_journal_stream s = chassis_journal_stream(log->engine->journal, log->number);
     s.first_index = s.first_index != 0 ? s.first_index : 1;
     return s;
+}
+
+uint64_t cat_journal_readable(const struct journal_log *log, const struct chassis_journal_stream *s)
+{
+    return log->durability == CAT_MEMORY ? s->last_index : s->written_index;
 }
 
 /* ---- times of the ends ---- */
@@ -82,6 +87,21 @@ static struct put *put_take(struct journal_log *log, struct cat_append *of)
     return put;
 }
 
+/* The journal syncs at an interval of its own: who wants it sooner gets it at once. */
+static enum chassis_journal_durability durability_of(const struct journal_log *log)
+{
+    switch (log->durability) {
+    case CAT_FSYNC:
+        break;
+    case CAT_INTERVAL:
+        return log->interval_ms < CAT_JOURNAL_SYNC_MS ? CHASSIS_JOURNAL_SYNC
+                                                      : CHASSIS_JOURNAL_INTERVAL;
+    case CAT_MEMORY:
+        return CHASSIS_JOURNAL_NONE;
+    }
+    return CHASSIS_JOURNAL_SYNC;
+}
+
 static struct chassis_journal_record *records_for(struct journal_engine *engine, uint32_t n)
 {
     if (n > engine->cap_records) {
@@ -101,7 +121,6 @@ static int journal_log_append(struct cat_log *base, struct cat_append *append,
     know_last_time(log, &s);
     int64_t time_ns = append->time_ns > log->last_time_ns ? append->time_ns : log->last_time_ns;
     struct chassis_journal_record *records = records_for(engine, append->n_events);
-    size_t bytes = 0;
     for (uint32_t i = 0; i < append->n_events; i++) {
         records[i] = (struct chassis_journal_record){
             .index = s.last_index + 1 + i,
@@ -109,11 +128,13 @@ static int journal_log_append(struct cat_log *base, struct cat_append *append,
             .type = append->marks != NULL ? append->marks[i] : 0,
             .payload = append->events[i],
         };
-        bytes += append->events[i].len + EVENT_OVERHEAD;
     }
     struct put *put = put_take(log, append);
-    put->append = (struct chassis_journal_append){
-        .stream = log->number, .records = records, .n_records = append->n_events, .done = put_done};
+    put->append = (struct chassis_journal_append){.stream = log->number,
+                                                  .durability = durability_of(log),
+                                                  .records = records,
+                                                  .n_records = append->n_events,
+                                                  .done = put_done};
     int rc = chassis_journal_append(engine->journal, &put->append, err);
     if (rc < 0) {
         put->next = engine->free_puts;
@@ -123,7 +144,6 @@ static int journal_log_append(struct cat_log *base, struct cat_append *append,
     chassis_list_append(&engine->puts, &put->link);
     log->n_puts++;
     log->last_time_ns = time_ns;
-    log->bytes += bytes;
     append->time_ns = time_ns;
     append->first_sequence = s.last_index + 1;
     if (engine->cap_records > RECORDS_KEPT_MAX) {
@@ -135,14 +155,6 @@ static int journal_log_append(struct cat_log *base, struct cat_append *append,
 }
 
 /* ---- state ---- */
-
-/* What is kept, in proportion: the journal does not count bytes. */
-static uint64_t bytes_kept(const struct journal_log *log, const struct chassis_journal_stream *s)
-{
-    uint64_t counted = s->last_index + 1 - log->bytes_of;
-    uint64_t kept = s->last_index + 1 - s->first_index;
-    return counted == 0 ? 0 : (uint64_t)((double)log->bytes * (double)kept / (double)counted);
-}
 
 static struct cat_log_state journal_log_state(struct cat_log *base)
 {
@@ -157,8 +169,8 @@ static struct cat_log_state journal_log_state(struct cat_log *base)
     return (struct cat_log_state){
         .first = s.first_index,
         .last = s.last_index,
-        .readable = s.durable_index,
-        .bytes = bytes_kept(log, &s),
+        .readable = cat_journal_readable(log, &s),
+        .bytes = s.bytes,
         .first_time_ns = any ? log->first_time_ns : 0,
         .last_time_ns = log->last_time_ns,
     };
@@ -168,12 +180,11 @@ static uint64_t journal_log_at_bytes(struct cat_log *base, uint64_t bytes_max)
 {
     struct journal_log *log = log_of(base);
     struct chassis_journal_stream s = bounds(log);
-    uint64_t bytes = bytes_kept(log, &s);
-    if (bytes <= bytes_max) {
+    if (s.bytes <= bytes_max) {
         return s.first_index;
     }
     uint64_t kept = s.last_index + 1 - s.first_index;
-    uint64_t keep = (uint64_t)((double)kept * (double)bytes_max / (double)bytes);
+    uint64_t keep = (uint64_t)((double)kept * (double)bytes_max / (double)s.bytes);
     return s.last_index + 1 - keep;
 }
 
@@ -194,17 +205,7 @@ static void journal_log_at_time(struct cat_log *base, int64_t time_ns,
 static void journal_log_trim(struct cat_log *base, uint64_t through)
 {
     struct journal_log *log = log_of(base);
-    struct chassis_journal_stream s = bounds(log);
-    uint64_t bytes = bytes_kept(log, &s);
-    if (through < s.first_index) {
-        return;
-    }
     chassis_journal_trim(log->engine->journal, log->number, through);
-    uint64_t kept_before = s.last_index + 1 - s.first_index;
-    s = bounds(log);
-    uint64_t kept = s.last_index + 1 - s.first_index;
-    log->bytes = (uint64_t)((double)bytes * (double)kept / (double)kept_before);
-    log->bytes_of = s.first_index;
 }
 
 /* ---- life ---- */
@@ -247,7 +248,6 @@ static void engine_open(struct cat_log_engine *base, const struct cat_log_option
     log->number = options->number;
     log->durability = options->durability;
     log->interval_ms = options->interval_ms;
-    log->bytes_of = bounds(log).first_index;
     chassis_list_append(&engine->logs, &log->link);
     opened(data, &log->base, NULL);
 }

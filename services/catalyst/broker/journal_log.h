@@ -24,6 +24,8 @@ struct cat_log_engine *cat_journal_engine_new(struct chassis_journal *journal,
 /* Free everything, as a crash would: for simulations, after the host crashed. */
 void cat_journal_engine_abandon(struct cat_log_engine *engine);
 
+enum { CAT_JOURNAL_SYNC_MS = 100 }; /* the journal's sync_interval_ms */
+
 /* ---- shared by journal_log.c and journal_read.c ---- */
 
 enum { CAT_READS_MAX = 4 }; /* on workers at a time */
@@ -78,10 +80,12 @@ struct journal_log {
     uint32_t n_puts;
     bool closing;
     int64_t last_time_ns, first_time_ns;
-    uint64_t first_time_of;   /* the sequence that first_time_ns belongs to */
-    uint64_t bytes, bytes_of; /* events from bytes_of on took so many */
+    uint64_t first_time_of; /* the sequence that first_time_ns belongs to */
 };
 
+/* The newest that readers may see: as durable as the stream promises. */
+uint64_t cat_journal_readable(const struct journal_log *log,
+                              const struct chassis_journal_stream *s);
 void cat_journal_read_init(struct journal_engine *engine);
 void cat_journal_read_fini(struct journal_engine *engine);
 void cat_journal_log_read(struct cat_log *log, struct cat_read *read);

@@ -289,7 +289,7 @@ void cat_journal_log_read(struct cat_log *base, struct cat_read *read)
     job->read = read;
     job->bytes_max = read->bytes_max;
     job->events_max = read->events_max;
-    job->readable = s.durable_index;
+    job->readable = cat_journal_readable(log, &s);
     if (job->span != NULL && job->span->events[job->span->at].sequence == from &&
         from >= s.first_index) {
         chassis_list_remove(&job->link);
@@ -302,7 +302,7 @@ void cat_journal_log_read(struct cat_log *base, struct cat_read *read)
         chassis_error_set(&job->err, CHASSIS_NOT_FOUND, "event %llu is not kept any more",
                           (unsigned long long)from);
         finish(job, CHASSIS_NOT_FOUND, s.first_index, &job->err);
-    } else if (from > s.durable_index) {
+    } else if (from > job->readable) {
         finish(job, 0, from, NULL);
     } else if (chassis_journal_cached(engine->journal, log->number, from)) {
         read_memory(job, from);

@@ -27,6 +27,8 @@ static void open_now(void *data)
 
 int fixture_open(void)
 {
+    f.rig.options.sync_interval_ms = 100;
+    f.rig.options.live_percent = 50;
     int rc = rig_open(&f.rig);
     if (rc < 0) {
         return rc;
