@@ -5,8 +5,8 @@
  *     records   5 … 8      9 … 13     14 … 19      20 … last
  *
  * While a stream has few records each has an entry; then they are thinned to one in 256 KiB of log, and
- * further when there are very many streams. Each counts in its segment, which is kept as long as it
- * does. A record that was copied forward is moved: the run it stood in is split around it.
+ * further when there are too many of all streams. Each counts in its segment, which is kept as long as
+ * it does. A record that was copied forward is moved: the run it stood in is split around it.
  *
  * While a journal is read at open, copies may be met before records that stand between them. What is
  * missing is an entry without a place: a hole. When all is read, what lies before the last hole was
@@ -20,6 +20,7 @@ static void hold(struct chassis_journal *j, const struct entry *e)
 {
     if (e->segment != 0) {
         journal_segment(j, e->segment)->n_live++;
+        j->n_entries++;
     }
 }
 
@@ -29,6 +30,7 @@ static void let_go(struct chassis_journal *j, const struct entry *e)
         struct segment *seg = journal_segment(j, e->segment);
         CHASSIS_ASSERT(seg->n_live != 0);
         seg->n_live--;
+        j->n_entries--;
     }
 }
 
@@ -71,7 +73,10 @@ static uint32_t entries_max(const struct chassis_journal *j, const struct stream
         return INDEX_FEW;
     }
     uint32_t share = INDEX_TOTAL / (j->n_streams != 0 ? j->n_streams : 1);
-    return share < INDEX_MIN ? INDEX_MIN : share > INDEX_MAX ? INDEX_MAX : share;
+    if (j->n_entries < INDEX_TOTAL || share > INDEX_MAX) {
+        return INDEX_MAX;
+    }
+    return share < INDEX_MIN ? INDEX_MIN : share;
 }
 
 /* Whether the record that follows the run's last one needs no entry of its own. */

@@ -19,8 +19,8 @@ enum {
     INDEX_SPACING = 256 << 10,  /* bytes of log between two entries of a stream's index */
     INDEX_SPACING_FIRST = 1024, /* … while it has few, once it has more than … */
     INDEX_FEW = 16,             /* … so many, each for one record */
-    INDEX_TOTAL = 4 << 20,      /* entries over all streams, each at least INDEX_MIN */
-    INDEX_MIN = 40,
+    INDEX_TOTAL = 4 << 20,      /* entries over all streams; then an equal share, at least … */
+    INDEX_MIN = 32,             /* … so many each */
     INDEX_MAX = 8192,
 };
 #define INDEX_VALUE_MAX   (1ULL << 62)
@@ -160,6 +160,7 @@ struct chassis_journal {
 
     struct stream **table; /* open addressing by id */
     uint32_t n_streams, cap_table;
+    uint64_t n_entries; /* of their indexes */
     struct chassis_list cached;
     size_t cached_bytes;
 

@@ -3,13 +3,22 @@
 #include "base/assert.h"
 #include "journal/walk.h"
 
-enum { WINDOW_SIZE = 256 * 1024 };
+enum { WINDOW_MIN = 8 * 1024, WINDOW_MAX = 256 * 1024 };
+
+/* A jump reads little, reading on reads ever more. */
+static size_t window_size(const struct journal_window *w, uint64_t offset)
+{
+    bool on = w->bytes.len != 0 && offset >= w->start && offset <= w->start + w->bytes.len;
+    size_t more = on ? w->bytes.len * 4 : WINDOW_MIN;
+    return more < WINDOW_MAX ? more : WINDOW_MAX;
+}
 
 int journal_window_get(struct journal_window *w, uint64_t offset, size_t len,
                        const uint8_t **ret_bytes)
 {
     if (offset < w->start || offset + len > w->start + w->bytes.len) {
-        size_t want = len > WINDOW_SIZE ? len : WINDOW_SIZE;
+        size_t want = window_size(w, offset);
+        want = len > want ? len : want;
         chassis_buf_clear(&w->bytes);
         chassis_buf_reserve(&w->bytes, want);
         size_t got = 0;

@@ -167,6 +167,14 @@ int main(int argc, char **argv)
     replay(0);
     replay(1);
     on_owner(close_journal);
+    uint64_t begin = chassis_os_monotonic_ns();
+    if (chassis_journal_open(&options, &journal, &err) != 0) {
+        CHASSIS_PANIC("%s", err.text);
+    }
+    double seconds = (double)(chassis_os_monotonic_ns() - begin) / 1e9;
+    printf("%-30s %10llu records %8.2f M/s\n", "open", (unsigned long long)written,
+           (double)written / seconds / 1e6);
+    on_owner(close_journal);
     chassis_os_thread_stop(options.owner);
     chassis_os_thread_stop(options.writer);
     chassis_os_thread_stop(options.preparer);

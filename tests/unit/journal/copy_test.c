@@ -179,6 +179,47 @@ static void only_what_is_needed_is_copied(void **state)
     rig_fini(&r);
 }
 
+/* A disk that counts what is read. */
+static const struct chassis_disk_ops *real_ops;
+static struct chassis_disk_ops counting_ops;
+static uint64_t bytes_read;
+static int counting_read(struct chassis_file *file, uint64_t offset, void *out, size_t len,
+                         size_t *ret_len)
+{
+    bytes_read += len;
+    return real_ops->read(file, offset, out, len, ret_len);
+}
+
+static void records_far_apart_are_read_without_what_lies_between(void **state)
+{
+    enum { FAR = 12, BETWEEN = 300 };
+    struct rig r;
+    rig_init(&r, 1, 1 << 20);
+    r.options.cache_bytes_per_stream = 1;
+    assert_int_equal(rig_open(&r), 0);
+    uint64_t fast = 1;
+    for (uint64_t i = 1; i <= FAR; i++) {
+        put_text(&r, SLOW, i, 0);
+        for (unsigned k = 0; k < BETWEEN; k++) {
+            assert_int_equal(rig_put(&r, FAST, fast++, 1, 0, chassis_view(big, sizeof big)), 0);
+        }
+    }
+    for (unsigned round = 0; round < 2; round++) {
+        struct chassis_disk *disk = r.options.disk;
+        real_ops = disk->ops;
+        counting_ops = *real_ops;
+        counting_ops.read = counting_read;
+        disk->ops = &counting_ops;
+        bytes_read = 0;
+        assert_int_equal(read_texts(&r, SLOW, 1), FAR);
+        assert_in_range(bytes_read, 1, FAR * 16384); /* of the 230 KiB between any two */
+        disk->ops = real_ops;
+        rig_close(&r);
+        assert_int_equal(rig_open(&r), 0);
+    }
+    rig_fini(&r);
+}
+
 struct scan_call {
     struct rig *rig;
     struct chassis_journal_scan *scan;
@@ -370,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_slow_stream_does_not_keep_the_segments_of_a_fast_one),
         cmocka_unit_test(copies_keep_their_terms),
         cmocka_unit_test(only_what_is_needed_is_copied),
+        cmocka_unit_test(records_far_apart_are_read_without_what_lies_between),
         cmocka_unit_test(a_scan_goes_on_while_its_records_are_copied),
         cmocka_unit_test(damage_stops_the_copying_and_nothing_else),
         cmocka_unit_test(a_failed_read_stops_the_copying_and_nothing_else),
