@@ -26,7 +26,7 @@ struct cat_reader {
     struct cat_reader_options o;
     uint64_t next;
     bool everywhere, awake, resolved, closed, ended;
-    bool reading, reading_late, refused;
+    bool reading, reading_late, refused, paused;
     struct stream *reads; /* where `read` was used last */
     struct cat_read read;
     struct late late;
@@ -159,6 +159,7 @@ static void pause(struct cat_reader *r)
         chassis_counter_add(r->broker->bytes_out, r->bytes_given);
         r->n_given = r->bytes_given = 0;
     }
+    r->paused = true;
     if (!r->closed && !r->ended && r->o.ops->pause != NULL) {
         r->o.ops->pause(r->o.data, cat_reader_next(r));
     }
@@ -301,6 +302,9 @@ static void run_stream(struct cat_reader *r)
         start_read(r, s, r->next, false);
     } else if (r->next > s->readable) {
         let_go(r);
+        if (!r->paused) {
+            pause(r); /* who begins at the end hears of it */
+        }
     }
 }
 
