@@ -3,6 +3,7 @@
 
 #include "catalyst/broker/broker.h"
 #include "catalyst/broker/journal_log.h"
+#include "catalyst/engines/engines.h"
 #include "catalyst/groups/groups.h"
 #include "catalyst/groups/rpc.h"
 #include "catalyst/views/views.h"
@@ -13,6 +14,7 @@
 struct settings {
     const char *directory;
     uint64_t segment_bytes, reserve_bytes, publish_bytes, cache_bytes;
+    struct cat_engines_config engines;
 };
 static const struct chassis_config_key table[] = {
     {"catalyst.journal.directory", CHASSIS_CONFIG_STRING, offsetof(struct settings, directory),
@@ -30,6 +32,15 @@ static const struct chassis_config_key table[] = {
     {"catalyst.publish-bytes-max", CHASSIS_CONFIG_SIZE, offsetof(struct settings, publish_bytes),
      "64MiB", 1 << 20, 1 << 30, NULL,
      "Events accepted and not yet stored, bytes; more wait at their producers.", 0},
+    {"catalyst.engines.directory", CHASSIS_CONFIG_STRING,
+     offsetof(struct settings, engines.directory), NULL, 0, 0, NULL,
+     "Where engines are loaded from; empty = lib/draft beside the program's bin.", 0},
+    {"catalyst.engines.nats.url", CHASSIS_CONFIG_STRING, offsetof(struct settings, engines.urls[0]),
+     NULL, 0, 0, NULL,
+     "Servers of streams with backend nats (nats://host:port, several by commas).", 0},
+    {"catalyst.engines.kafka.url", CHASSIS_CONFIG_STRING,
+     offsetof(struct settings, engines.urls[1]), NULL, 0, 0, NULL,
+     "Brokers of streams with backend kafka (host:port, several by commas).", 0},
     {0},
 };
 
@@ -37,6 +48,7 @@ static struct {
     struct settings settings;
     struct chassis_executor *writer, *preparer;
     struct chassis_journal *journal;
+    struct cat_engines engines;
     struct cat_broker *broker;
     struct cat_groups *groups;
     struct cat_views views;
@@ -96,12 +108,16 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
     if (rc < 0) {
         return rc;
     }
+    cat_engines_init(&node.engines, &node.settings.engines, chassis_loop(c),
+                     chassis_log_module("catalyst.engines"));
     struct cat_broker_options options = {
         .journal = node.journal,
         .loop = chassis_loop(c),
         .workers = chassis_workers(c),
         .log = chassis_logger(c),
         .wall_ns = wall_ns,
+        .engine = cat_engines_get,
+        .engine_data = &node.engines,
         .publish_bytes_max = node.settings.publish_bytes,
     };
     rc = cat_broker_open(&options, &node.broker, err);
@@ -142,14 +158,19 @@ static void on_journal_closed(void *data)
     node.closed(node.closed_data);
 }
 
-static void on_broker_closed(void *data)
+static void on_engines_closed(void *data)
 {
-    node.broker = NULL;
     if (node.journal != NULL) {
         chassis_journal_close(node.journal, on_journal_closed, NULL);
     } else {
         node.closed(node.closed_data);
     }
+}
+
+static void on_broker_closed(void *data)
+{
+    node.broker = NULL;
+    cat_engines_close(&node.engines, on_engines_closed, NULL);
 }
 
 static void on_groups_closed(void *data)
