@@ -3,6 +3,7 @@
  * end of the stream; then a replay of what was stored. CPU is that of the loop thread.
  *
  *     bench_broker [DIRECTORY] [SECONDS]
+ *     bench_broker DIRECTORY 0 streams      memory that 100,000 streams take
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -283,6 +284,118 @@ static void close_broker(void)
     cat_broker_close(b.broker, on_broker_closed, NULL);
 }
 
+static void run_all(double seconds)
+{
+    run("single, 1 outstanding", 1, 1, 0, seconds);
+    run("single, 256 outstanding", 256, 1, 0, seconds);
+    run("single, 4096 outstanding", 4096, 1, 0, seconds);
+    run("batches of 100, 16 outstanding", 16, 100, 0, seconds);
+    replay();
+    run("batches of 100, 8 readers", 16, 100, 8, seconds);
+    run("batches of 100, 100 readers", 16, 100, 100, seconds);
+}
+
+/* ---- memory of many streams ---- */
+
+enum { STREAMS = 100000, STREAMS_AT_A_TIME = 256 };
+
+static struct {
+    unsigned begun, done;
+    struct slot slot;
+} many;
+
+static void publish_into_next(void);
+
+static void on_many_done(struct cat_publish *publish)
+{
+    CHASSIS_ASSERT(publish->status == 0);
+    if (++many.done == STREAMS) {
+        finish();
+    } else {
+        publish_into_next();
+    }
+}
+
+static void publish_into_next(void)
+{
+    static char name[32];
+    b.batch = 1;
+    snprintf(name, sizeof name, "device-%06u", many.done);
+    many.slot.publish = (struct cat_publish){.stream = chassis_view_str(name),
+                                             .events = many.slot.events,
+                                             .n_events = 1,
+                                             .done = on_many_done};
+    send_slot(&many.slot);
+}
+
+static void create_next(void);
+
+static void on_one_created(void *data, int status, const struct chassis_error *err)
+{
+    CHASSIS_ASSERT(status == 0);
+    if (++many.done == STREAMS) {
+        many.done = 0;
+        finish();
+    } else {
+        create_next();
+    }
+}
+
+static void create_next(void)
+{
+    char name[32], type[32];
+    if (many.begun == STREAMS) {
+        return;
+    }
+    snprintf(name, sizeof name, "device-%06u", many.begun);
+    snprintf(type, sizeof type, "device.%06u.>", many.begun);
+    many.begun++;
+    struct cat_selection takes = {.type = chassis_view_str(type)};
+    struct cat_stream_config config = {.name = chassis_view_str(name),
+                                       .takes = &takes,
+                                       .n_takes = 1,
+                                       .age_max_ms = 3600000,
+                                       .dedupe_ms = 120000};
+    cat_stream_create(b.broker, &config, on_one_created, NULL);
+}
+
+static void create_many(void)
+{
+    for (unsigned i = 0; i < STREAMS_AT_A_TIME; i++) {
+        create_next();
+    }
+}
+
+static unsigned long anonymous_kb(void)
+{
+    unsigned long kb = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/smaps_rollup", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        sscanf(line, "Anonymous: %lu", &kb);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return kb;
+}
+
+static void memory(void)
+{
+    unsigned long before = anonymous_kb();
+    uint64_t begin = chassis_os_monotonic_ns();
+    on_loop(create_many);
+    double s = (double)(chassis_os_monotonic_ns() - begin) / 1e9;
+    unsigned long empty = anonymous_kb();
+    make_event(&many.slot, 0);
+    on_loop(publish_into_next);
+    unsigned long used = anonymous_kb();
+    printf("%-32s %10.0f created/s, %.0f B each; with an event, rule and limit %.0f B each\n",
+           "100000 streams", STREAMS / s, (double)(empty - before) * 1024 / STREAMS,
+           (double)(used - before) * 1024 / STREAMS);
+    chassis_buf_fini(&many.slot.bytes[0]);
+}
+
 int main(int argc, char **argv)
 {
     char directory[4096], path[4200];
@@ -309,13 +422,13 @@ int main(int argc, char **argv)
                                                        .cache_bytes_per_stream = 1 << 20};
     on_loop(open_journal);
     on_loop(open_broker);
-    run("single, 1 outstanding", 1, 1, 0, seconds);
-    run("single, 256 outstanding", 256, 1, 0, seconds);
-    run("single, 4096 outstanding", 4096, 1, 0, seconds);
-    run("batches of 100, 16 outstanding", 16, 100, 0, seconds);
-    replay();
-    run("batches of 100, 8 readers", 16, 100, 8, seconds);
-    run("batches of 100, 100 readers", 16, 100, 100, seconds);
+    if (argc > 3 && strcmp(argv[3], "streams") == 0) {
+        memory();
+        seconds = 0;
+    }
+    if (seconds > 0) {
+        run_all(seconds);
+    }
     on_loop(close_broker);
     printf("%d B payload, synced before done, files in %s (removed)\n", PAYLOAD, directory);
     char command[4300];
