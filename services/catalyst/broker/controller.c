@@ -21,6 +21,7 @@ enum change_kind { CHANGE_CREATE, CHANGE_UPDATE, CHANGE_DELETE, CHANGE_PURGE };
 
 struct change {
     struct cat_commit commit;
+    struct chassis_list link;
     struct cat_broker *broker;
     struct stream *stream;
     enum change_kind kind;
@@ -61,14 +62,14 @@ static struct change *change_new(struct cat_broker *b, struct stream *s, enum ch
     c->done = done;
     c->data = data;
     s->changing = true;
-    b->n_changes++;
+    chassis_list_append(&b->changes, &c->link);
     return c;
 }
 
 static void change_end(struct change *c, int status, const struct chassis_error *err)
 {
     struct cat_broker *b = c->broker;
-    b->n_changes--;
+    chassis_list_remove(&c->link);
     if (c->done != NULL) {
         c->done(c->data, status, err);
     }
@@ -632,6 +633,12 @@ static void init_metrics(struct cat_broker *b)
     b->duplicates = chassis_counter("catalyst_duplicates_total",
                                     "Events that were stored before, within the window.", NULL, 0);
     b->refused = chassis_counter("catalyst_events_refused_total", "Events not stored.", NULL, 0);
+    b->streams_now = chassis_gauge("catalyst_streams", "Streams there are.", NULL, 0);
+    b->readers_now =
+        chassis_gauge("catalyst_readers", "Open readers: consumers and groups.", NULL, 0);
+    b->bytes_under_way =
+        chassis_gauge("catalyst_publish_pending_bytes",
+                      "Events accepted and not yet answered, with bookkeeping.", NULL, 0);
     b->batch_events =
         chassis_histogram("catalyst_batch_events", "Events of one stream stored together.", bounds,
                           sizeof bounds / sizeof bounds[0], NULL, 0);
@@ -652,6 +659,13 @@ static void stream_free_now(struct stream *s)
 
 static void broker_free(struct cat_broker *b)
 {
+    chassis_list_foreach_safe (link, &b->changes) { /* after a simulated crash */
+        struct change *c = chassis_list_entry(link, struct change, link);
+        chassis_buf_fini(&c->commit.payload);
+        free(c->config);
+        free(c);
+    }
+    cat_retention_abandon(b);
     for (uint32_t i = 0; i < b->n_buckets; i++) {
         for (struct stream *s = b->buckets[i], *next; s != NULL; s = next) {
             next = s->chain;
@@ -688,6 +702,7 @@ int cat_broker_open(const struct cat_broker_options *o, struct cat_broker **ret_
     b->close_task.run = on_close_task;
     chassis_base_random_bytes(b->dedupe_key, sizeof b->dedupe_key);
     chassis_list_init(&b->limbo);
+    chassis_list_init(&b->changes);
     init_metrics(b);
     cat_publish_init(b);
     cat_readers_init(b);
@@ -718,8 +733,9 @@ static void on_engine_closed(void *data)
 static void on_close_task(struct chassis_task *task)
 {
     struct cat_broker *b = chassis_container_of(task, struct cat_broker, close_task);
-    if (b->engines_closing || b->n_publishes != 0 || b->n_changes != 0 || b->n_reading != 0 ||
-        b->n_floor_commits != 0 || cat_catalog_under_way(b->catalog) != 0) {
+    if (b->engines_closing || b->n_publishes != 0 || !chassis_list_empty(&b->changes) ||
+        b->n_reading != 0 || !chassis_list_empty(&b->floor_commits) ||
+        cat_catalog_under_way(b->catalog) != 0) {
         return;
     }
     b->engines_closing = true;

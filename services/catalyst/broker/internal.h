@@ -123,11 +123,11 @@ struct cat_broker {
     struct chassis_list dirty; /* streams whose floor is not durable */
     struct chassis_list limbo; /* deleted streams that something is under way for */
     struct chassis_timer floors;
-    uint32_t n_floor_commits;
+    struct chassis_list floor_commits;
 
     void (*deleted)(void *data, uint32_t number, struct chassis_view name);
     void *deleted_data;
-    uint32_t n_changes; /* of streams, under way */
+    struct chassis_list changes; /* of streams, under way */
     bool closing, engines_closing;
     struct chassis_task close_task;
     void (*closed)(void *data);
@@ -135,6 +135,7 @@ struct cat_broker {
 
     struct chassis_counter *events_in, *bytes_in, *events_out, *bytes_out, *duplicates, *refused;
     struct chassis_histogram *batch_events;
+    struct chassis_gauge *streams_now, *readers_now, *bytes_under_way;
 };
 
 static inline int64_t broker_now(const struct cat_broker *b)
@@ -196,6 +197,7 @@ void cat_fetches_end(struct stream *s, int status, const struct chassis_error *e
 /* retention.c */
 void cat_retention_init(struct cat_broker *b);
 void cat_retention_fini(struct cat_broker *b);
+void cat_retention_abandon(struct cat_broker *b); /* its memory: the loop is gone */
 /* Look whether limits leave room for what is there. */
 void cat_retention_check(struct stream *s);
 /* A stream without a place for one more event of `bytes`, that refuses new ones. */

@@ -193,6 +193,7 @@ void cat_model_show(struct cat_broker *b, struct stream *s)
     memmove(b->sorted + at + 1, b->sorted + at, (b->n_streams - at) * sizeof(struct stream *));
     b->sorted[at] = s;
     b->n_streams++;
+    chassis_gauge_set(b->streams_now, b->n_streams);
     set_number(b, s->number, s);
     s->phase = STREAM_OPEN;
     cat_model_set_rules(b, s);
@@ -206,6 +207,7 @@ void cat_model_hide(struct cat_broker *b, struct stream *s)
     uint32_t at = cat_model_after(b, stream_name(s)) - 1;
     CHASSIS_ASSERT(b->sorted[at] == s);
     b->n_streams--;
+    chassis_gauge_set(b->streams_now, b->n_streams);
     memmove(b->sorted + at, b->sorted + at + 1, (b->n_streams - at) * sizeof(struct stream *));
     set_number(b, s->number, NULL);
     cat_subject_index_remove(b->rules, s->number);

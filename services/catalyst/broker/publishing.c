@@ -68,6 +68,7 @@ void cat_publish_run_ready(struct cat_broker *b)
         b->n_publishes--;
         p->done(p); /* may free it, and publish */
     }
+    chassis_gauge_set(b->bytes_under_way, (int64_t)b->publish_bytes);
     cat_broker_close_if_idle(b);
 }
 

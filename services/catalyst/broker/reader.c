@@ -33,6 +33,7 @@ struct cat_reader {
     struct chassis_timer due;
     struct places behind; /* of all streams: where it is behind */
     uint64_t n_given, bytes_given;
+    struct chassis_gauge *readers_now; /* outlives the broker */
 };
 
 static void run_soon(struct cat_reader *r)
@@ -336,6 +337,7 @@ static void run_everywhere(struct cat_reader *r)
 
 static void reader_free(struct cat_reader *r)
 {
+    chassis_gauge_add(r->readers_now, -1);
     cat_late_fini(&r->late);
     cat_places_fini(&r->behind);
     free(r);
@@ -469,9 +471,11 @@ int cat_reader_open(struct cat_broker *b, const struct cat_reader_options *optio
     r->everywhere = s == NULL;
     r->resolved = true;
     r->due.run = on_due;
+    r->readers_now = b->readers_now;
     chassis_list_init(&r->run);
     chassis_list_append(s != NULL ? &s->readers : &b->everywhere, &r->link);
     *ret_reader = r;
+    chassis_gauge_add(b->readers_now, 1);
     if (s != NULL) {
         s->n_readers++;
         r->resolved = false;

@@ -13,6 +13,7 @@ enum { FLOORS_PER_COMMIT = 256, AGE_CHECK_MS_MIN = 100 };
 
 struct floors { /* a commit of floors */
     struct cat_commit commit;
+    struct chassis_list link;
     struct cat_broker *broker;
     uint32_t n;
     struct {
@@ -32,8 +33,8 @@ static void on_floors_durable(struct cat_commit *commit)
             s->log->ops->trim(s->log, s->floor_durable - 1);
         }
     }
+    chassis_list_remove(&f->link);
     free(f);
-    b->n_floor_commits--;
     cat_broker_close_if_idle(b);
 }
 
@@ -67,7 +68,7 @@ static int commit_some(struct cat_broker *b)
         free(f);
         return rc;
     }
-    b->n_floor_commits++;
+    chassis_list_append(&b->floor_commits, &f->link);
     for (uint32_t i = 0; i < f->n; i++) {
         chassis_list_remove(&cat_model_by_number(b, f->of[i].number)->dirty);
     }
@@ -211,10 +212,20 @@ void cat_retention_disarm(struct stream *s)
 void cat_retention_init(struct cat_broker *b)
 {
     chassis_list_init(&b->dirty);
+    chassis_list_init(&b->floor_commits);
     b->floors.run = on_floors_timer;
 }
 
 void cat_retention_fini(struct cat_broker *b)
 {
     chassis_cancel(b->loop, &b->floors);
+}
+
+void cat_retention_abandon(struct cat_broker *b)
+{
+    chassis_list_foreach_safe (link, &b->floor_commits) {
+        struct floors *f = chassis_list_entry(link, struct floors, link);
+        chassis_buf_fini(&f->commit.payload);
+        free(f);
+    }
 }
