@@ -46,8 +46,7 @@ static void committed(void *data, uint64_t applied)
 static bool watched(void *data)
 {
     struct blueprint *b = data;
-    return started(b) && (bp_feed_watched(&b->kv.feed) || bp_feed_watched(&b->sd.feed) ||
-                          (b->follower.watched != NULL && b->follower.watched(b->follower.data)));
+    return started(b) && (bp_feed_watched(&b->kv.feed) || bp_feed_watched(&b->sd.feed));
 }
 
 /* Watchers compare their place with the new store's floor by themselves. */

@@ -13,7 +13,6 @@
 /* Somebody who follows what is applied; NULL functions are not called. */
 struct bp_follower {
     void (*committed)(void *data);               /* any role */
-    bool (*watched)(void *data);                 /* any role */
     void (*leadership)(void *data, bool leader); /* loop role */
     void *data;
 };

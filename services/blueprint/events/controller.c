@@ -6,9 +6,9 @@
 #include "base/assert.h"
 
 enum {
-    BATCH_ROWS = 256,
+    BATCH_ROWS = 128,
     BATCH_BYTES = 256 << 10,
-    TURN_BATCHES = 4, /* made in one turn of the loop */
+    TURN_BATCHES = 1, /* made in one turn of the loop, which has others to serve */
     POSITION_MS = 5000,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 5000,
@@ -31,14 +31,9 @@ static void set_active(struct bp_events *e, bool active)
     __atomic_store_n(&e->active, active, __ATOMIC_SEQ_CST);
 }
 
-bool bp_events_watched(struct bp_events *e)
-{
-    return __atomic_load_n(&e->active, __ATOMIC_SEQ_CST);
-}
-
 void bp_events_committed(struct bp_events *e)
 {
-    if (bp_events_watched(e)) {
+    if (__atomic_load_n(&e->active, __ATOMIC_SEQ_CST)) {
         notify(e);
     }
 }

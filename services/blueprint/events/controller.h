@@ -13,7 +13,7 @@
  * it. What was compacted before it could be published (the broker was away for very long) is told by
  * an event "gap".
  *
- * Threads: the loop role but bp_events_committed and bp_events_watched: any.
+ * Threads: the loop role but bp_events_committed: any.
  */
 #ifndef BP_EVENTS_CONTROLLER_H
 #define BP_EVENTS_CONTROLLER_H
@@ -49,7 +49,7 @@ struct bp_events {
     char source[64]; /* "/blueprint/<cluster id>" */
     enum bp_events_state state;
     bool leader, stopping;
-    bool active;   /* atomic: rows are wanted */
+    bool active; /* atomic: rows are wanted; 20 ms later is soon enough, so nobody is "watching" */
     bool notified; /* atomic: the task stands in the queue */
     struct chassis_task task;
     struct chassis_timer retry, remember;
@@ -72,6 +72,5 @@ void bp_events_start(struct bp_events *events, const struct bp_events_options *o
 void bp_events_stop(struct bp_events *events);
 void bp_events_leadership(struct bp_events *events, bool leader);
 void bp_events_committed(struct bp_events *events);
-bool bp_events_watched(struct bp_events *events);
 
 #endif

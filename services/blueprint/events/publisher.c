@@ -8,11 +8,6 @@ static void committed(void *data)
     bp_events_committed(data);
 }
 
-static bool watched(void *data)
-{
-    return bp_events_watched(data);
-}
-
 static void leadership(void *data, bool leader)
 {
     bp_events_leadership(data, leader);
@@ -52,8 +47,8 @@ int bp_publisher_start(struct bp_publisher *p, struct chassis *c, struct bluepri
                                                             .loop = chassis_loop(c),
                                                             .kv = &blueprint->kv,
                                                             .sink = &p->link.sink});
-    blueprint->follower = (struct bp_follower){
-        .committed = committed, .watched = watched, .leadership = leadership, .data = &p->events};
+    blueprint->follower =
+        (struct bp_follower){.committed = committed, .leadership = leadership, .data = &p->events};
     return 0;
 }
 
