@@ -8,7 +8,7 @@
 #include "catalyst/broker/convert.h"
 #include "catalyst/broker/session.h"
 
-enum { CREDIT_DEFAULT = 1000, PROGRESS_MIN_MS = 100, PROGRESS_MAX_MS = 3600000 };
+enum { CREDIT_DEFAULT = 1000, PROGRESS_MIN_MS = 10, PROGRESS_MAX_MS = 3600000 };
 
 struct subscription {
     struct cat_session session; /* first */
