@@ -11,7 +11,8 @@ struct page {
     struct cat_filter *filter;
     struct cat_reader *reader;
     uint32_t limit, n;
-    uint64_t next;
+    uint64_t end; /* the first that was not there yet */
+    bool full;
 };
 
 static int on_event(void *data, struct chassis_view stream, const struct cat_log_event *stored,
@@ -19,13 +20,12 @@ static int on_event(void *data, struct chassis_view stream, const struct cat_log
 {
     struct page *page = data;
     struct chassis_buf *out = &page->session.answer;
-    bool full =
-        page->n == page->limit || (page->n != 0 && out->len + stored->bytes.len > ANSWER_BYTES);
-    if (full) {
+    page->full = page->n == page->limit || stored->sequence >= page->end ||
+                 (page->n != 0 && out->len + stored->bytes.len > ANSWER_BYTES);
+    if (page->full) {
         return 1;
     }
     cat_put_delivery(out, stored, 0);
-    page->next = stored->sequence + 1;
     page->n++;
     return 0;
 }
@@ -33,7 +33,9 @@ static int on_event(void *data, struct chassis_view stream, const struct cat_log
 static void on_pause(void *data, uint64_t next)
 {
     struct page *page = data;
-    page->next = next;
+    if (!page->full && next < page->end) {
+        return; /* a part was read */
+    }
     cat_put_varint(&page->session.answer, 2, next);
     page->session.answers = true;
     cat_session_stop(&page->session, NULL);
@@ -63,12 +65,17 @@ static void start(struct cat_session *session)
     const struct cat_reader_options options = {.stream = page->stream,
                                                .start = page->start,
                                                .filter = page->filter,
+                                               .delayed_at_once = true,
                                                .ops = &reader_ops,
                                                .data = page};
-    if (cat_reader_open(session->views->broker, &options, &page->reader, &err) != 0) {
+    struct cat_stream_info info;
+    int rc = cat_stream_get(session->views->broker, page->stream, &info, &err);
+    rc = rc == 0 ? cat_reader_open(session->views->broker, &options, &page->reader, &err) : rc;
+    if (rc != 0) {
         cat_session_stop(session, &err);
         return;
     }
+    page->end = info.log.readable + 1;
     cat_reader_wake(page->reader);
 }
 

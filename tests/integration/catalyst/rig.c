@@ -125,7 +125,8 @@ static void serve(struct rig *rig)
     rig->http_port = chassis_http_port(rig->http);
     snprintf(rig->address, sizeof rig->address, "127.0.0.1:%u",
              chassis_server_port(rig->server, 0));
-    const struct chassis_client_options client = {.target = rig->address, .timeout_ms = 30000};
+    const struct chassis_client_options client = {
+        .target = rig->address, .timeout_ms = 30000, .executor = rig->reader};
     rc = rc == 0 ? chassis_client_new(&client, &rig->client, &err) : rc;
     if (rc != 0) {
         fail_msg("%s", chassis_error_text(&err));
@@ -141,6 +142,7 @@ void rig_init(struct rig *rig)
 void rig_open(struct rig *rig)
 {
     assert_int_equal(chassis_os_thread_start("loop", &rig->loop), 0);
+    assert_int_equal(chassis_os_thread_start("reader", &rig->reader), 0);
     assert_int_equal(chassis_os_thread_start("writer", &rig->writer), 0);
     assert_int_equal(chassis_os_thread_start("preparer", &rig->preparer), 0);
     assert_int_equal(chassis_os_pool_start("worker", 2, 1000, &rig->workers), 0);
@@ -171,9 +173,14 @@ static void close_groups(struct step *step)
     cat_groups_close(step->rig->groups, close_broker, step);
 }
 
-void rig_close(struct rig *rig)
+void rig_drain(struct rig *rig)
 {
     on_loop(rig, drain);
+}
+
+void rig_close(struct rig *rig)
+{
+    rig_drain(rig);
     chassis_http_quiesce(rig->http, 5000);
     chassis_server_drain(rig->server, 5000);
     chassis_http_stop(rig->http);
@@ -181,6 +188,7 @@ void rig_close(struct rig *rig)
     chassis_server_free(rig->server);
     on_loop(rig, close_groups);
     cat_views_fini(&rig->views);
+    chassis_os_thread_stop(rig->reader);
     chassis_os_thread_stop(rig->writer);
     chassis_os_thread_stop(rig->preparer);
     chassis_os_thread_stop(rig->loop);
@@ -208,6 +216,18 @@ int rig_teardown(void **state)
     rig_fini(rig);
     free(rig);
     return 0;
+}
+
+void rig_new_client(struct rig *rig)
+{
+    const struct chassis_client_options client = {.target = rig->address, .timeout_ms = 30000};
+    assert_int_equal(chassis_client_new(&client, &rig->client, NULL), 0);
+}
+
+void rig_free_client(struct rig *rig, struct chassis_client *former)
+{
+    chassis_client_free(rig->client);
+    rig->client = former;
 }
 
 void *rig_call(struct rig *rig, const struct chassis_method *method, const void *request, int code,
@@ -309,10 +329,11 @@ static void on_closed(struct chassis_client_stream *stream, const struct chassis
     pthread_mutex_unlock(&tap->lock);
 }
 
-void tap_open(struct rig *rig, struct tap *tap, const struct chassis_method *method)
+static void open_tap(struct rig *rig, struct tap *tap, const struct chassis_method *method,
+                     bool ours_to_end)
 {
     static const struct chassis_stream_handlers handlers = {on_message, NULL, on_closed};
-    static const struct chassis_call_options options = {.closed_after_half_close = true};
+    const struct chassis_call_options options = {.closed_after_half_close = ours_to_end};
     struct chassis_error err = {0};
     memset(tap, 0, sizeof *tap);
     pthread_mutex_init(&tap->lock, NULL);
@@ -321,6 +342,16 @@ void tap_open(struct rig *rig, struct tap *tap, const struct chassis_method *met
                                  &err) != 0) {
         fail_msg("%s", chassis_error_text(&err));
     }
+}
+
+void tap_open(struct rig *rig, struct tap *tap, const struct chassis_method *method)
+{
+    open_tap(rig, tap, method, true);
+}
+
+void tap_open_ending(struct rig *rig, struct tap *tap, const struct chassis_method *method)
+{
+    open_tap(rig, tap, method, false);
 }
 
 void tap_send_bytes(struct tap *tap, struct chassis_view bytes)
@@ -374,6 +405,12 @@ static void tap_free(struct tap *tap)
     free(tap->messages);
     tap->messages = NULL;
     tap->n = tap->cap = 0;
+}
+
+int tap_closed(struct tap *tap)
+{
+    tap_free(tap);
+    return tap->code;
 }
 
 int tap_end(struct tap *tap)

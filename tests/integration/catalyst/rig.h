@@ -5,6 +5,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <chassis/client.h>
 
@@ -21,6 +22,7 @@
 struct rig {
     char directory[256];
     struct chassis_executor *loop, *writer, *preparer;
+    struct chassis_executor *reader; /* where the client's callbacks run */
     struct chassis_pool *workers;
     struct chassis_journal *journal;
     struct cat_broker *broker;
@@ -37,10 +39,15 @@ struct rig {
 void rig_init(struct rig *rig); /* a fresh directory */
 void rig_open(struct rig *rig);
 void rig_close(struct rig *rig); /* drained, as by SIGTERM; rig_open goes on with what is stored */
+void rig_drain(struct rig *rig); /* only its beginning: streams end */
 void rig_fini(struct rig *rig);
 /* Both at once, for cmocka: *state is the rig. */
 int rig_setup(void **state);
 int rig_teardown(void **state);
+
+/* Another client, with callbacks of its own; then the former one again. */
+void rig_new_client(struct rig *rig);
+void rig_free_client(struct rig *rig, struct chassis_client *former);
 
 /* Unary call; fails the test unless its code is `code`. The response lives in `arena`. */
 void *rig_call(struct rig *rig, const struct chassis_method *method, const void *request, int code,
@@ -64,17 +71,22 @@ struct tap {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct chassis_buf *messages; /* as they came */
-    size_t n, cap;
+    atomic_size_t n;
+    size_t cap;
     bool closed;
     int code;
     char text[512];
     bool paused; /* `message` does not return: the client does not read */
 };
 void tap_open(struct rig *rig, struct tap *tap, const struct chassis_method *method);
+/* One that the server ends: nothing may be sent when it may have done so; ended by tap_closed. */
+void tap_open_ending(struct rig *rig, struct tap *tap, const struct chassis_method *method);
+/* Waits for the server's end, frees; its code. */
+int tap_closed(struct tap *tap);
 void tap_send(struct tap *tap, const void *message);
 void tap_send_bytes(struct tap *tap, struct chassis_view bytes);
 void tap_wait(struct tap *tap, size_t n); /* that many messages, or fail when it is closed */
-void tap_wait_closed(struct tap *tap);
+void tap_wait_closed(struct tap *tap);    /* of one that the server ends */
 /* Half-closes, waits, frees. */
 int tap_end(struct tap *tap);
 /* Cancels, waits, frees. */
