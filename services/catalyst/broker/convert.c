@@ -274,7 +274,10 @@ int cat_filter_of(struct chassis_arena *arena, EV(Filter) *const *filters, size_
 {
     const struct cat_filter_spec *specs;
     int rc = list_of(arena, filters, n, 1, &specs, err);
-    return rc != 0 ? rc : cat_filter_compile_list(specs, n, ret_filter, err);
+    if (rc == 0 && cat_filter_compile_list(specs, n, ret_filter, err) != 0) {
+        rc = chassis_error_wrap(err, "field 'filters'");
+    }
+    return rc;
 }
 
 int cat_limit_of(const char *field, uint64_t value, uint64_t preset, uint64_t max,

@@ -187,7 +187,7 @@ static void only_what_the_filters_let_through_comes(void **state)
     struct rig *rig = *state;
     struct tap tap;
     struct ask ask;
-    char sql[] = "CAST(id AS INTEGER) % 3 = 0", key[] = "type", value[] = "test.";
+    char sql[] = "INT(id) % 3 = 0", key[] = "type", value[] = "test.";
     EV(Filter) by_sql = EV_INIT(FILTER), by_prefix = EV_INIT(FILTER);
     EV(Filter__Attributes) attributes = EV_INIT(FILTER__ATTRIBUTES);
     EV(Filter__Attributes__ValuesEntry) entry = EV_INIT(FILTER__ATTRIBUTES__VALUES_ENTRY);
@@ -342,7 +342,7 @@ static void what_cannot_be_is_refused_by_field(void **state)
                     {"'progress_ms' is 1", CHASSIS_INVALID_ARGUMENT},
                     {"'start.sequence' is 0", CHASSIS_INVALID_ARGUMENT},
                     {"nowhere", CHASSIS_NOT_FOUND},
-                    {"filters[0]", CHASSIS_INVALID_ARGUMENT}};
+                    {"field 'filters': ", CHASSIS_INVALID_ARGUMENT}};
     char sql[] = "1 +";
     EV(Filter) filter = EV_INIT(FILTER);
     EV(Filter) * filters[] = {&filter};
@@ -408,12 +408,10 @@ static void read_gives_pages(void **state)
 
 /* ---- Consume ---- */
 
-#define VALUE_INIT CORE__MESSAGE_BROKER__ACTORS__V1__CLOUD_EVENT__CLOUD_EVENT_ATTRIBUTE_VALUE__INIT
 #define VALUE_STRING                                                                               \
     CORE__MESSAGE_BROKER__ACTORS__V1__CLOUD_EVENT__CLOUD_EVENT_ATTRIBUTE_VALUE__ATTR_CE_STRING
 
-struct template
-{
+struct wish {
     ACTORS(CloudEvent__CloudEventAttributeValue) values[8];
     ACTORS(CloudEvent__AttributesEntry) entries[8], *list[8];
     ACTORS(CloudEvent) event;
@@ -421,20 +419,20 @@ struct template
 };
 
 /* `options`: name, value, …, NULL. */
-static void template_init(struct template *t, const char *source, const char *type,
-                          const char *const *options)
+static void wish_init(struct wish *t, const char *source, const char *type,
+                      const char *const *options)
 {
-    t->event = (ACTORS(CloudEvent))ACTORS_INIT(CLOUD_EVENT);
-    t->req = (ACTORS(ConsumeRequest))ACTORS_INIT(CONSUME_REQUEST);
+    core__message_broker__actors__v1__cloud_event__init(&t->event);
+    core__message_broker__actors__v1__consume_request__init(&t->req);
     t->event.source = (char *)(uintptr_t)source;
     t->event.type = (char *)(uintptr_t)type;
     t->event.attributes = t->list;
     for (size_t i = 0; options != NULL && options[2 * i] != NULL; i++) {
-        t->values[i] = (ACTORS(CloudEvent__CloudEventAttributeValue))VALUE_INIT;
+        core__message_broker__actors__v1__cloud_event__cloud_event_attribute_value__init(
+            &t->values[i]);
         t->values[i].attr_case = VALUE_STRING;
         t->values[i].ce_string = (char *)(uintptr_t)options[2 * i + 1];
-        t->entries[i] =
-            (ACTORS(CloudEvent__AttributesEntry))ACTORS_INIT(CLOUD_EVENT__ATTRIBUTES_ENTRY);
+        core__message_broker__actors__v1__cloud_event__attributes_entry__init(&t->entries[i]);
         t->entries[i].key = (char *)(uintptr_t)options[2 * i];
         t->entries[i].value = &t->values[i];
         t->list[i] = &t->entries[i];
@@ -446,8 +444,8 @@ static void template_init(struct template *t, const char *source, const char *ty
 static void consume(struct rig *rig, struct tap *tap, const char *source, const char *type,
                     const char *const *options)
 {
-    struct template t;
-    template_init(&t, source, type, options);
+    struct wish t;
+    wish_init(&t, source, type, options);
     tap_open_ending(rig, tap, &actors_consumer_consume_method);
     tap_send(tap, &t.req);
     chassis_stream_half_close(tap->stream);
