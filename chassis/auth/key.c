@@ -32,6 +32,32 @@ struct chassis_auth_key *chassis_auth_key_from_seed(const uint8_t seed[32])
     return key_new(pkey);
 }
 
+/* The file as it is made: the private key, then the public one. */
+static BIO *key_text(EVP_PKEY *pkey, bool with_public)
+{
+    BIO *bio = BIO_new(BIO_s_secmem());
+    CHASSIS_ASSERT(bio != NULL);
+    CHASSIS_ASSERT(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1);
+    CHASSIS_ASSERT(!with_public || PEM_write_bio_PUBKEY(bio, pkey) == 1);
+    return bio;
+}
+
+/* Any bytes of the right length are a private key: only the public half shows that they are those
+ * that were written. A file with nothing behind the private key was made by other means. */
+static bool key_intact(EVP_PKEY *pkey, struct chassis_view text)
+{
+    static const char end[] = "-----END PRIVATE KEY-----\n";
+    const char *last = memmem(text.data, text.len, end, sizeof end - 1);
+    size_t head = last != NULL ? (size_t)(last - (const char *)text.data) + sizeof end - 1 : 0;
+    BIO *bio = key_text(pkey, last == NULL || head != text.len);
+    char *expected = NULL;
+    long len = BIO_get_mem_data(bio, &expected);
+    bool same = last != NULL && (head == text.len || ((size_t)len == text.len &&
+                                                      memcmp(expected, text.data, text.len) == 0));
+    BIO_free(bio);
+    return same;
+}
+
 static int key_load(const char *path, struct chassis_auth_key **ret_key, struct chassis_error *err)
 {
     struct chassis_buf pem = {0};
@@ -44,14 +70,19 @@ static int key_load(const char *path, struct chassis_auth_key **ret_key, struct 
     /* An empty passphrase instead of the default, which would ask at the terminal. */
     EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)(uintptr_t) "");
     BIO_free(bio);
+    bool ed25519 = pkey != NULL && EVP_PKEY_get_id(pkey) == EVP_PKEY_ED25519;
+    bool intact = ed25519 && key_intact(pkey, chassis_buf_view(&pem));
     chassis_auth_wipe(&pem);
     if (pkey == NULL) {
         return chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is not a private key in PEM form",
                                  path);
     }
-    if (EVP_PKEY_get_id(pkey) != EVP_PKEY_ED25519) {
+    if (!intact) {
         EVP_PKEY_free(pkey);
-        return chassis_error_set(err, CHASSIS_CORRUPT, "the key in '%s' is not an Ed25519 key",
+        return chassis_error_set(err, CHASSIS_CORRUPT,
+                                 ed25519 ? "the key in '%s' is damaged: its halves do not belong "
+                                           "together; remove the file, and a new key is made"
+                                         : "the key in '%s' is not an Ed25519 key",
                                  path);
     }
     *ret_key = key_new(pkey);
@@ -61,9 +92,8 @@ static int key_load(const char *path, struct chassis_auth_key **ret_key, struct 
 static int key_make(const char *path, struct chassis_error *err)
 {
     EVP_PKEY *pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
-    BIO *bio = BIO_new(BIO_s_secmem());
-    CHASSIS_ASSERT(pkey != NULL && bio != NULL);
-    CHASSIS_ASSERT(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1);
+    CHASSIS_ASSERT(pkey != NULL);
+    BIO *bio = key_text(pkey, true);
     char *pem = NULL;
     long len = BIO_get_mem_data(bio, &pem);
     int rc = chassis_auth_file_create(path, chassis_view(pem, (size_t)len), err);

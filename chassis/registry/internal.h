@@ -12,7 +12,7 @@
 #include "base/prng.h"
 #include "registry/registry.h"
 
-enum { REGISTRY_NODES_MAX = 16, REGISTRY_WATCH_PROCESSES_MAX = 4096 };
+enum { REGISTRY_NODES_MAX = 16, REGISTRY_KEYS_MAX = 64, REGISTRY_WATCH_PROCESSES_MAX = 4096 };
 
 /* A Blueprint node we know, with its client, which lives until close. */
 struct registry_node {
@@ -70,6 +70,11 @@ struct registry_watch {
     char why[256];
 };
 
+struct registry_key {
+    char id[64];
+    uint8_t public_key[CHASSIS_AUTH_PUBLIC_KEY_LEN];
+};
+
 struct chassis_registry {
     struct chassis_resolver resolver; /* first: the resolver handed out is this struct */
     struct chassis_executor *loop;
@@ -90,10 +95,14 @@ struct chassis_registry {
     pthread_mutex_t mutex; /* guards what follows and the users of watches */
     pthread_cond_t changed;
     struct chassis_registry_status status;
-    bool leaving; /* told to leave */
-    bool left;    /* Finalize is over */
-    bool halted;  /* closing: nothing new begins */
-    bool quiet;   /* nothing is in flight any more */
+    struct registry_key keys[REGISTRY_KEYS_MAX]; /* of Blueprint's nodes */
+    unsigned n_keys;
+    uint64_t asked_keys_ns;   /* when a report was hurried for an unknown one */
+    struct chassis_buf token; /* the member's, for other threads */
+    bool leaving;             /* told to leave */
+    bool left;                /* Finalize is over */
+    bool halted;              /* closing: nothing new begins */
+    bool quiet;               /* nothing is in flight any more */
 };
 
 /* A task of its own memory that runs `fn` on the loop. */
@@ -110,6 +119,12 @@ uint64_t registry_next_attempt_ns(struct chassis_registry *r, struct registry_ba
 void registry_learn(struct chassis_registry *r, const char *const *addresses, size_t n);
 void registry_add_node(struct chassis_registry *r, const char *address, bool entrypoint);
 void registry_done_one(struct chassis_registry *r); /* in_flight goes down */
+
+/* tokens.c */
+void registry_learn_keys(struct chassis_registry *r,
+                         Core__Registry__ServiceDiscovery__V1__NodeKey *const *keys, size_t n);
+/* Our own, from now on; "" = none. */
+void registry_set_token(struct chassis_registry *r, const char *token);
 
 /* member.c */
 void member_begin(struct chassis_registry *r);

@@ -83,6 +83,7 @@ static void failed(struct chassis_registry *r, const char *what, int code, const
     if (code == CHASSIS_UNAUTHENTICATED || code == CHASSIS_NOT_FOUND) {
         struct registry_backoff same = m->backoff;
         forget_identity(m);
+        registry_set_token(r, "");
         delay_ns = registry_next_attempt_ns(r, &m->backoff);
         m->backoff.node = same.node;
     } else {
@@ -117,6 +118,7 @@ static void on_initialized(const struct chassis_reply *reply, void *data)
             snprintf(m->pid, sizeof m->pid, "%s", id->pid);
             chassis_buf_clear(&m->token);
             chassis_buf_append_str(&m->token, id->token != NULL ? id->token->jwt : "");
+            registry_set_token(r, id->token != NULL ? id->token->jwt : "");
             pthread_mutex_lock(&r->mutex);
             r->status.registrations++;
             pthread_mutex_unlock(&r->mutex);
@@ -217,7 +219,9 @@ static void learn(struct chassis_registry *r,
     if (details->token != NULL && details->token->jwt[0] != '\0') {
         chassis_buf_clear(&m->token);
         chassis_buf_append_str(&m->token, details->token->jwt);
+        registry_set_token(r, details->token->jwt);
     }
+    registry_learn_keys(r, details->node_keys, details->n_node_keys);
     if (details->interval_ms != 0) {
         uint64_t ms = details->interval_ms;
         m->interval_ms = ms < INTERVAL_MIN_MS   ? INTERVAL_MIN_MS

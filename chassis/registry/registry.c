@@ -154,6 +154,7 @@ static void registry_free(struct chassis_registry *r)
     free(r->certificate);
     free(r->key);
     free(r->server_name);
+    chassis_buf_fini(&r->token);
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->mutex);
     free(r);

@@ -18,6 +18,7 @@
 
 #include <chassis/chassis.h>
 
+#include "auth/auth.h"
 #include "rpc/resolver.h"
 
 struct chassis_registry;
@@ -58,6 +59,14 @@ void chassis_registry_leave(struct chassis_registry *registry);
 bool chassis_registry_wait_left(struct chassis_registry *registry, uint64_t wait_ms);
 /* Wait up to `wait_ms` for a leave under way, then end everything. NULL is fine. */
 void chassis_registry_close(struct chassis_registry *registry, uint64_t wait_ms);
+
+/* The token that proves who we are to other services, appended; nothing while there is none. */
+void chassis_registry_token(struct chassis_registry *registry, struct chassis_buf *out);
+/* Who a token was given to, by the keys of Blueprint's nodes as of our last report. Without a call:
+ * CHASSIS_UNAUTHENTICATED with the reason. A key that is not known has the next report made soon. */
+int chassis_registry_verify_token(struct chassis_registry *registry, const char *token,
+                                  struct chassis_auth_claims *ret_claims,
+                                  struct chassis_error *err);
 
 struct chassis_resolver *chassis_registry_resolver(struct chassis_registry *registry);
 

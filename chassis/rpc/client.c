@@ -272,6 +272,31 @@ static int headers_check(const struct rpc_headers *headers, const char *path,
                                                           path, size, RPC_METADATA_BYTES);
 }
 
+/* Unless the caller has its own. */
+static void add_authorization(const struct chassis_client *client,
+                              const struct chassis_call_options *options, struct rpc_headers *ret)
+{
+    struct chassis_buf text = {0};
+    for (size_t i = 0; options != NULL && i < options->n_metadata; i++) {
+        if (strcmp(options->metadata[i].key, "authorization") == 0) {
+            return;
+        }
+    }
+    if (client->authorization != NULL) {
+        chassis_buf_append_str(&text, client->authorization);
+    } else if (client->token_now != NULL) {
+        chassis_buf_append_str(&text, "Bearer ");
+        size_t before = text.len;
+        client->token_now(client->token_data, &text);
+        text.len = text.len != before ? text.len : 0;
+    }
+    if (text.len != 0) {
+        chassis_buf_append_byte(&text, 0);
+        ret->items[ret->n++] = metadata_of("authorization", (const char *)text.data);
+    }
+    chassis_buf_fini(&text);
+}
+
 int rpc_client_headers(struct chassis_client *client, const char *path,
                        const struct chassis_call_options *options, struct chassis_arena *arena,
                        struct rpc_headers *ret, struct chassis_error *err)
@@ -287,9 +312,7 @@ int rpc_client_headers(struct chassis_client *client, const char *path,
     }
     trace_header(options, trace);
     ret->items[ret->n++] = metadata_of("traceparent", trace);
-    if (client->authorization != NULL) {
-        ret->items[ret->n++] = metadata_of("authorization", client->authorization);
-    }
+    add_authorization(client, options, ret);
     for (size_t i = 0; i < own; i++) {
         grpc_metadata md = metadata_of(options->metadata[i].key, options->metadata[i].value);
         if (grpc_header_key_is_legal(md.key) &&
@@ -471,6 +494,8 @@ int chassis_client_new(const struct chassis_client_options *o, struct chassis_cl
     client->attempts_max = o->attempts_max != 0 ? o->attempts_max : 3;
     client->response_bytes_max = o->response_bytes_max != 0 ? o->response_bytes_max : 4UL << 20;
     client->resolver = o->resolver;
+    client->token_now = o->token_now;
+    client->token_data = o->token_data;
     client->refs = 1;
     pthread_mutex_init(&client->lock, NULL);
     pthread_cond_init(&client->changed, NULL);

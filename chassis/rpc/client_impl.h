@@ -38,6 +38,8 @@ struct chassis_client {
     uint32_t attempts_max;
     size_t response_bytes_max;
     char *authorization; /* "Bearer …"; NULL = none */
+    void (*token_now)(void *data, struct chassis_buf *out);
+    void *token_data;
     struct chassis_buf secret;
     struct chassis_auth_tls tls;
     bool has_tls;

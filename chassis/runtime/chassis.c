@@ -261,6 +261,11 @@ static bool is_name(const char *target)
     return strstr(target, "://") == NULL && strchr(target, ':') == NULL;
 }
 
+static void token_now(void *data, struct chassis_buf *out)
+{
+    chassis_registry_token(data, out);
+}
+
 int chassis_client(struct chassis *c, const char *target, struct chassis_client **ret_client,
                    struct chassis_error *err)
 {
@@ -279,6 +284,8 @@ int chassis_runtime_client(struct chassis *c, const char *target, struct chassis
         .tls = c->has_tls ? &tls : NULL,
         .resolver = c->registry != NULL ? chassis_registry_resolver(c->registry) : NULL,
         .executor = executor,
+        .token_now = c->registry != NULL ? token_now : NULL,
+        .token_data = c->registry,
     };
     pthread_mutex_lock(&c->mutex);
     bool room = c->n_clients < RUNTIME_CLIENTS_MAX;

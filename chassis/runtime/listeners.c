@@ -30,6 +30,18 @@ static const char **terminated(const struct chassis_config_list *list)
     return copy;
 }
 
+/* Of callers that are registered: what the registry knows of Blueprint's keys decides. */
+static int verify_by_registry(void *data, const char *token, struct chassis_auth_claims *ret_claims,
+                              struct chassis_error *err)
+{
+    struct chassis *c = data;
+    return c->registry != NULL
+               ? chassis_registry_verify_token(c->registry, token, ret_claims, err)
+               : chassis_error_set(err, CHASSIS_UNAUTHENTICATED,
+                                   "this service knows no Blueprint to check a token by: set "
+                                   "service.entrypoint");
+}
+
 static int new_server(struct chassis *c, const char **operators, const char **peers,
                       struct chassis_error *err)
 {
@@ -56,8 +68,8 @@ static int new_server(struct chassis *c, const char **operators, const char **pe
         .message_bytes_max = s->message_bytes_max,
         .calls_max = (uint32_t)s->calls_max,
         .call_bytes_max = s->call_bytes_max,
-        .verify_token = c->verify_token,
-        .verify_token_data = c->verify_token_data,
+        .verify_token = c->verify_token != NULL ? c->verify_token : verify_by_registry,
+        .verify_token_data = c->verify_token != NULL ? c->verify_token_data : c,
         .cluster_secret = chassis_buf_view(&c->cluster_secret),
         .operators = operators,
         .peers = peers,

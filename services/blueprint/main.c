@@ -13,7 +13,7 @@
 #include "service_discovery/rpc.h"
 
 struct settings {
-    uint64_t keep_revisions_ms, ttl_ms, interval_ms, first_report_ms, forget_ms;
+    uint64_t keep_revisions_ms, ttl_ms, interval_ms, first_report_ms, forget_ms, token_ms;
     int64_t keep_revisions;
     const char *legacy_nonce, *events_stream;
 };
@@ -32,6 +32,9 @@ static const struct chassis_config_key table[] = {
      "Time to the first report, after which a process is removed.", 0},
     {"blueprint.registry.forget", CHASSIS_CONFIG_DURATION, offsetof(struct settings, forget_ms),
      "10m", 100, INT64_MAX, NULL, "Time an expired process is still listed.", 0},
+    {"blueprint.registry.token-life", CHASSIS_CONFIG_DURATION, offsetof(struct settings, token_ms),
+     "24h", 1000, 31536000000, NULL,
+     "Life of a process's token; one that has lived half of it is renewed.", 0},
     {"blueprint.registry.legacy-nonce", CHASSIS_CONFIG_STRING,
      offsetof(struct settings, legacy_nonce), NULL, 0, 0, NULL,
      "Constant nonce of original clients that is accepted again and again; empty = none.", 0},
@@ -73,7 +76,8 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
                                                .ttl_ms = settings.ttl_ms,
                                                .interval_ms = settings.interval_ms,
                                                .first_report_ms = settings.first_report_ms,
-                                               .forget_ms = settings.forget_ms});
+                                               .forget_ms = settings.forget_ms,
+                                               .token_ms = settings.token_ms});
     return 0;
 }
 

@@ -231,7 +231,8 @@ def processes_with_wrong_credentials(running):
                 "", "a process nobody registered")
         code, answer = status_of(lambda: report(mine.pid, mine.token.jwt))
         check(code == "OK" and len(answer.nodes) == 3, "the right token: told the three nodes")
-        c.unary(f"{SD}/Finalize", sd_pb.FinalizeRequest(pid=mine.pid), sd_pb.FinalizeResponse)
+        c.unary(f"{SD}/Finalize", sd_pb.FinalizeRequest(pid=mine.pid), sd_pb.FinalizeResponse,
+                metadata=(("authorization", f"Bearer {mine.token.jwt}"),))
         refused(lambda: report(mine.pid, mine.token.jwt), ["UNAUTHENTICATED", "NOT_FOUND"], "",
                 "the token of a process that left")
     unharmed(cluster, "after wrong credentials")

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include <chassis/arena.h>
+#include <chassis/buf.h>
 #include <chassis/error.h>
 #include <chassis/executor.h>
 #include <chassis/service.h>
@@ -42,7 +43,10 @@ struct chassis_client_options {
     uint32_t attempts_max;               /* 0 = 3 */
     size_t response_bytes_max;           /* 0 = 4 MiB */
     const char *token;                   /* sent as "authorization: Bearer …"; NULL = none */
-    const char *cluster_secret_file;     /* prove operator rights with it; NULL = do not */
+    /* Instead: appends the token of the moment, or nothing. From any thread, may not block. */
+    void (*token_now)(void *data, struct chassis_buf *out);
+    void *token_data;
+    const char *cluster_secret_file; /* prove operator rights with it; NULL = do not */
 };
 int chassis_client_new(const struct chassis_client_options *options,
                        struct chassis_client **ret_client, struct chassis_error *err);

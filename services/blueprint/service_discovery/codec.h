@@ -21,6 +21,7 @@ enum {
     BP_SD_REASON_MAX = 255,
     BP_SD_ACTOR_MAX = 255,
     BP_SD_KEY_ID_MAX = 64,
+    BP_SD_KEYS_TOLD = 64, /* node keys in one answer */
     BP_SD_PUBLIC_KEY_LEN = 32,
     BP_SD_HEARTBEATS_MAX = 65536,  /* pids in one question */
     BP_SD_PROCESSES_MAX = 100000,  /* registered at one time */

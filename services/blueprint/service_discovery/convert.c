@@ -1,5 +1,7 @@
 #include "convert.h"
 
+#include "../key_value/controller.h"
+
 #include "base/bytes.h"
 
 static char *text_of(struct chassis_arena *arena, struct chassis_view text)
@@ -181,6 +183,41 @@ int bp_sd_filter_of(const SD(Filter) * message, struct bp_sd_filter *ret_filter,
     return 0;
 }
 
+struct keys {
+    struct chassis_arena *arena;
+    SD(ClusterDetails) * message;
+};
+
+static int add_key(struct chassis_view key_id, struct chassis_view public_key, void *data)
+{
+    struct keys *keys = data;
+    SD(ClusterDetails) *m = keys->message;
+    SD(NodeKey) *key = chassis_arena_alloc(keys->arena, sizeof *key);
+    core__registry__service_discovery__v1__node_key__init(key);
+    struct chassis_view copy = chassis_arena_copy(keys->arena, public_key);
+    key->key_id = text_of(keys->arena, key_id);
+    key->public_key = (ProtobufCBinaryData){copy.len, (uint8_t *)(uintptr_t)copy.data};
+    m->node_keys[m->n_node_keys++] = key;
+    return m->n_node_keys == BP_SD_KEYS_TOLD ? 1 : 0;
+}
+
+static int walk_keys(struct chassis_txn *txn, void *data, struct chassis_error *err)
+{
+    return bp_sd_key_each(txn, add_key, data, err);
+}
+
+/* Which keys sign tokens, so that every process can verify those of others. */
+static void add_keys(struct bp_sd *sd, struct chassis_arena *arena, SD(ClusterDetails) * m)
+{
+    struct keys keys = {arena, m};
+    struct chassis_error err = {0};
+    m->node_keys = chassis_arena_alloc(arena, BP_SD_KEYS_TOLD * sizeof *m->node_keys);
+    int r = bp_read(sd->options.consensus, walk_keys, &keys, &err);
+    if (r < 0) {
+        chassis_log_error(sd->log, "cannot tell the nodes' keys", chassis_f_err(&err));
+    }
+}
+
 SD(ClusterDetails) * bp_sd_cluster_message(struct bp_sd *sd, struct chassis_arena *arena)
 {
     struct chassis_consensus_status status;
@@ -199,6 +236,7 @@ SD(ClusterDetails) * bp_sd_cluster_message(struct bp_sd *sd, struct chassis_aren
         m->nodes[m->n_nodes++] = node;
     }
     m->interval_ms = (uint32_t)sd->options.interval_ms;
+    add_keys(sd, arena, m);
     return m;
 }
 

@@ -426,6 +426,35 @@ int bp_sd_each(struct chassis_txn *txn, struct chassis_arena *arena,
     return r == CHASSIS_NOT_FOUND ? 0 : chassis_error_code(err, r, "walk table 'processes'");
 }
 
+int bp_sd_key_each(struct chassis_txn *txn,
+                   int (*each)(struct chassis_view key_id, struct chassis_view public_key,
+                               void *data),
+                   void *data, struct chassis_error *err)
+{
+    struct chassis_cursor *cursor;
+    struct chassis_view k, v;
+    struct chassis_arena arena;
+    int r = chassis_cursor_open(txn, BP_TABLE_KEYS, &cursor);
+    if (r != 0) {
+        return chassis_error_code(err, r, "open a cursor on table 'keys'");
+    }
+    chassis_arena_init(&arena, NULL, 0, 0);
+    int stop = 0;
+    r = chassis_cursor_seek(cursor, chassis_view("\0", 1), &k, &v);
+    while (r == 0 && stop == 0) {
+        struct bp_sd_key key;
+        stop = bp_store_unseal(BP_TABLE_KEYS, k, v, &bp_sd_layout_key, &arena, &key, err);
+        stop = stop != 0 ? stop : each(k, key.public_key, data);
+        r = chassis_cursor_next(cursor, &k, &v);
+    }
+    chassis_cursor_close(cursor);
+    chassis_arena_fini(&arena);
+    if (stop != 0) {
+        return stop;
+    }
+    return r == CHASSIS_NOT_FOUND ? 0 : chassis_error_code(err, r, "walk table 'keys'");
+}
+
 int bp_sd_key_get(struct chassis_txn *txn, struct chassis_view key_id,
                   uint8_t ret_public[BP_SD_PUBLIC_KEY_LEN], struct chassis_error *err)
 {

@@ -25,6 +25,11 @@ int bp_sd_get(struct chassis_txn *txn, struct chassis_view pid, struct chassis_a
 int bp_sd_each(struct chassis_txn *txn, struct chassis_arena *arena,
                int (*each)(const struct bp_sd_process *process, void *data), void *data,
                struct chassis_error *err);
+/* Every node's key, until `each` returns other than 0. */
+int bp_sd_key_each(struct chassis_txn *txn,
+                   int (*each)(struct chassis_view key_id, struct chassis_view public_key,
+                               void *data),
+                   void *data, struct chassis_error *err);
 /* The public half of a node's key. CHASSIS_NOT_FOUND. */
 int bp_sd_key_get(struct chassis_txn *txn, struct chassis_view key_id,
                   uint8_t ret_public[BP_SD_PUBLIC_KEY_LEN], struct chassis_error *err);

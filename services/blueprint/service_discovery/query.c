@@ -182,6 +182,10 @@ void bp_sd_rpc_query(struct chassis_call *call, const SD(QueryRequest) * req)
     }
     q->call = call;
     q->sd = chassis_call_data(call);
+    if (req->stale) {
+        reply(q, NULL);
+        return;
+    }
     q->read.timeout_ns = bp_timeout_ns(call);
     q->read.executor = q->sd->options.readers;
     q->read.done = read_done;

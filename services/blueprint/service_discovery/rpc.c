@@ -1,5 +1,7 @@
 #include "rpc.h"
 
+#include <strings.h>
+
 #include "../deadline.h"
 #include "../key_value/controller.h"
 #include "../watch_call.h"
@@ -14,6 +16,9 @@ struct command {
     struct bp_sd *sd;
     struct chassis_view name, pid;
     char new_pid[37];
+    /* Finalize: the caller's token, and the read that brings the key it was signed with. */
+    const char *token;
+    struct chassis_read read;
     void (*reply)(struct command *command, struct chassis_view result);
 };
 
@@ -140,23 +145,70 @@ static int check_pid(struct chassis_view pid, struct chassis_error *err)
                                    BP_SD_PID_MAX);
 }
 
+/* Only who has the token of a process may end it; 0 when the removal is on its way. */
+static int finalize(struct command *c, struct chassis_error *err)
+{
+    struct chassis_auth_claims claims;
+    int r = bp_sd_token_check(c->sd, c->token, &claims, err);
+    if (r == 0 && !chassis_view_eq(chassis_view_str(claims.process), c->pid)) {
+        r = chassis_error_set(err, CHASSIS_UNAUTHENTICATED,
+                              "the token is another process's than '%.*s'",
+                              CHASSIS_VIEW_ARG(c->pid));
+    }
+    if (r == 0) {
+        struct bp_sd_remove remove = {
+            .actor = bp_sd_actor(c->call),
+            .pid = c->pid,
+            .reason = chassis_view_str("finalized"),
+            .incarnation = claims.incarnation,
+            .removal = BP_SD_FINALIZED,
+        };
+        propose(c, &bp_sd_layout_remove, &remove, reply_finalized);
+    }
+    return r;
+}
+
+static void finalize_refreshed(struct chassis_read *read)
+{
+    struct command *c = chassis_container_of(read, struct command, read);
+    struct chassis_error err = {0};
+    int r = read->status != 0
+                ? chassis_error_code(&err, read->status, "look up the key of the token")
+                : finalize(c, &err);
+    if (r == CHASSIS_NOT_FOUND) {
+        err.code = CHASSIS_UNAUTHENTICATED; /* no node has the key that signed it */
+    }
+    if (r != 0) {
+        chassis_call_fail_error(c->call, &err);
+    }
+}
+
 static void rpc_finalize(struct chassis_call *call, const SD(FinalizeRequest) * req)
 {
     struct chassis_error err = {0};
-    struct bp_sd_remove remove = {
-        .actor = bp_sd_actor(call),
-        .pid = chassis_view_str(req->pid),
-        .reason = chassis_view_str("finalized"),
-        .removal = BP_SD_FINALIZED,
-    };
-    if (check_pid(remove.pid, &err) != 0) {
-        chassis_call_fail_error(call, &err);
-        return;
+    struct chassis_view pid = chassis_view_str(req->pid);
+    const char *header = chassis_call_metadata(call, "authorization");
+    int r = check_pid(pid, &err);
+    if (r == 0 && (header == NULL || strncasecmp(header, "bearer ", 7) != 0)) {
+        r = chassis_error_set(&err, CHASSIS_UNAUTHENTICATED,
+                              "only process '%s' itself may end: send its token, as Initialize "
+                              "or Synchronize gave it, as 'authorization: Bearer …'",
+                              req->pid);
     }
-    struct command *c = command_new(call);
+    struct command *c = r == 0 ? command_new(call) : NULL;
     if (c != NULL) {
-        c->pid = remove.pid;
-        propose(c, &bp_sd_layout_remove, &remove, reply_finalized);
+        c->pid = pid;
+        c->token = header + 7;
+        r = finalize(c, &err);
+        if (r == CHASSIS_NOT_FOUND) { /* the key may not have arrived here */
+            c->read.executor = c->sd->options.readers;
+            c->read.done = finalize_refreshed;
+            chassis_consensus_read(c->sd->options.consensus, &c->read);
+            return;
+        }
+    }
+    if (r != 0) {
+        chassis_call_fail_error(call, &err);
     }
 }
 

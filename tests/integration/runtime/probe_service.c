@@ -6,10 +6,14 @@
  *     peer:          who calls: "name access encrypted"
  *     call:TEXT      Speak(TEXT) to the service probe.target names
  *     log:           a debug record of module "probe"
+ *
+ * With PROBE_ACCESS=service in its environment it serves registered processes only.
  */
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <chassis/chassis.h>
@@ -115,13 +119,23 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
     return settings.target != NULL ? chassis_client(c, settings.target, &client, err) : 0;
 }
 
+static const struct chassis_method_options registered_only[] = {
+    {.method = "*", .access = CHASSIS_ACCESS_SERVICE},
+    {0},
+};
+
 int main(int argc, char **argv)
 {
     static const struct echo_handlers handlers = {.speak = speak};
     static const struct chassis_runner runner = {.start = start};
     struct chassis *c = chassis_new("probe", argc, argv);
     chassis_with_config(c, table, &settings);
-    chassis_with_rpc_handler(c, echo_service(&handlers, c));
+    struct chassis_service service = echo_service(&handlers, c);
+    const char *access = getenv("PROBE_ACCESS");
+    if (access != NULL && strcmp(access, "service") == 0) {
+        service.options = registered_only;
+    }
+    chassis_with_rpc_handler(c, service);
     chassis_with_runner(c, &runner);
     chassis_register(c, "tests", NULL, 0);
     return chassis_run(c);

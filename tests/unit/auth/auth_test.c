@@ -65,6 +65,41 @@ static void a_key_is_made_once_and_kept_private(void **state)
     unlink(path);
 }
 
+static void a_flipped_bit_anywhere_in_a_key_is_refused_by_name(void **state)
+{
+    struct chassis_auth_key *key = NULL;
+    const char *path = in_dir("node.key");
+    char text[1024];
+    assert_int_equal(chassis_auth_key_open(path, &key, &err), 0);
+    chassis_auth_key_close(key);
+    FILE *f = fopen(path, "re");
+    size_t len = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[len] = '\0';
+    assert_true(len > 100);
+    for (size_t i = 0; i < len; i++) {
+        for (int bit = 0; bit < 7; bit += 3) { /* a NUL would only cut the text put there */
+            key = NULL;
+            text[i] = (char)(text[i] ^ 1 << bit);
+            put_file(path, text, 0600);
+            int rc = chassis_auth_key_open(path, &key, &err);
+            if (rc != CHASSIS_CORRUPT || strstr(err.text, "node.key") == NULL) {
+                fail_msg("byte %zu, bit %d: %d %s", i, bit, rc, err.text);
+            }
+            assert_null(key);
+            text[i] = (char)(text[i] ^ 1 << bit);
+        }
+    }
+    put_file(path, text, 0600);
+    assert_int_equal(chassis_auth_key_open(path, &key, &err), 0);
+    chassis_auth_key_close(key);
+    *strstr(text, "-----BEGIN PUBLIC") = '\0'; /* as openssl genpkey makes one */
+    put_file(path, text, 0600);
+    assert_int_equal(chassis_auth_key_open(path, &key, &err), 0);
+    chassis_auth_key_close(key);
+    unlink(path);
+}
+
 static void make_key_with_a_fault(void *data)
 {
     struct chassis_auth_key *key = NULL;
@@ -379,6 +414,7 @@ int main(void)
         cmocka_unit_test(hmac_sha256_gives_the_macs_of_rfc_4231),
         cmocka_unit_test(base64url_gives_the_texts_of_rfc_4648),
         cmocka_unit_test(a_key_is_made_once_and_kept_private),
+        cmocka_unit_test(a_flipped_bit_anywhere_in_a_key_is_refused_by_name),
         cmocka_unit_test(a_disk_that_fails_leaves_no_half_a_key),
         cmocka_unit_test(the_cluster_secret_is_made_once_and_read_strictly),
         cmocka_unit_test(a_token_says_what_was_signed),
