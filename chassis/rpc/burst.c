@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "rpc/window.h"
+
 enum {
     SOCKETS_MAX = 64,
     WRITES_MAX = 64, /* then what there is is sent: the client can begin with it */
@@ -67,10 +69,11 @@ static bool may_wait(int fd)
 }
 
 /* In place of libc's, for the whole process: gRPC's calls come here as well. Outside of a turn it is
- * the system call and nothing else. */
+ * the system call, but for window updates (window.h). */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     int *waits;
+    bool release = rpc_window_hold(fd, message);
     if (burst.on && ++burst.writes >= WRITES_MAX) {
         send_waiting();
     }
@@ -79,5 +82,9 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     } else if (burst.n != 0 && (waits = find(fd)) != NULL) {
         *waits = burst.sockets[--burst.n]; /* this one takes it along */
     }
-    return syscall(SYS_sendmsg, fd, message, flags);
+    ssize_t n = syscall(SYS_sendmsg, fd, message, flags);
+    if (release) {
+        rpc_window_release(fd);
+    }
+    return n;
 }

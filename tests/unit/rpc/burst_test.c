@@ -213,6 +213,77 @@ static void other_kinds_of_sockets_are_left_alone(void **state)
     assert_int_equal(errno, EBADF);
 }
 
+/* As gRPC writes it: a WINDOW_UPDATE of a stream and one of the connection, in two pieces. */
+static void send_update(int fd, uint32_t increment)
+{
+    uint8_t bytes[26] = {0, 0, 4, 8, 0, 0, 0, 0, 1, [13] = 0, 0, 4, 8};
+    for (unsigned i = 0; i < 4; i++) {
+        bytes[9 + i] = bytes[22 + i] = (uint8_t)(increment >> (24 - 8 * i));
+    }
+    struct iovec parts[2] = {{bytes, 23}, {bytes + 23, 3}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    assert_int_equal(sendmsg(fd, &message, MSG_NOSIGNAL), 26);
+}
+
+static void skip_bytes(int fd, size_t len)
+{
+    char byte;
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(read(fd, &byte, 1), 1);
+    }
+}
+
+static void small_window_updates_wait_for_the_next_write(void **state)
+{
+    struct line a = line_open();
+    for (unsigned i = 0; i < 20; i++) {
+        send_update(a.from, 51);
+    }
+    assert_in_range(segments(a.from), 0, 10); /* none, unless this thread stood still for long */
+    assert_int_equal(send_text(a.from, "data", 4), 4);
+    skip_bytes(a.to, 20 * 26);
+    expect(a.to, "data");
+    unsigned before = segments(a.from);
+    assert_int_equal(send_text(a.from, "more", 4), 4); /* nothing is held back any longer */
+    expect(a.to, "more");
+    assert_int_equal(segments(a.from), before + 1);
+    line_close(&a);
+}
+
+static void window_updates_leave_before_a_sender_could_wait(void **state)
+{
+    struct line a = line_open();
+    send_update(a.from, 20000); /* much at once */
+    skip_bytes(a.to, 26);
+    for (unsigned i = 0; i < 20; i++) { /* 20 times 1,000 */
+        send_update(a.from, 1000);
+    }
+    skip_bytes(a.to, 16 * 26);
+    assert_in_range(segments(a.from), 1, 12);
+    close(a.from); /* what waits is sent */
+    skip_bytes(a.to, 4 * 26);
+    close(a.to);
+}
+
+static void a_lone_window_update_is_sent_in_the_end(void **state)
+{
+    struct line a = line_open();
+    send_update(a.from, 5);
+    skip_bytes(a.to, 26); /* the kernel's 200 ms */
+    line_close(&a);
+}
+
+static void what_only_looks_like_a_window_update_is_sent(void **state)
+{
+    struct line a = line_open();
+    assert_int_equal(send_text(a.from, "abcdefghijklm", 13), 13);
+    expect(a.to, "abcdefghijklm");
+    assert_int_equal(send_text(a.from, "\0\0\4\6\0\0\0\0\0\0\0\0\1", 13), 13);
+    skip_bytes(a.to, 13);
+    assert_int_equal(segments(a.from), 2);
+    line_close(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +294,10 @@ int main(void)
         cmocka_unit_test(a_slow_reader_is_told_of_and_gets_every_byte),
         cmocka_unit_test(a_socket_closed_in_the_turn_sends_what_it_has),
         cmocka_unit_test(a_number_used_again_sends_and_only_its_own),
+        cmocka_unit_test(small_window_updates_wait_for_the_next_write),
+        cmocka_unit_test(window_updates_leave_before_a_sender_could_wait),
+        cmocka_unit_test(a_lone_window_update_is_sent_in_the_end),
+        cmocka_unit_test(what_only_looks_like_a_window_update_is_sent),
         cmocka_unit_test(other_kinds_of_sockets_are_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
