@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -31,7 +32,9 @@ struct chassis_loop {
     struct chassis_executor executor; /* first: the executor handed out is this struct */
     char name[16];
     uv_loop_t uv;
-    uv_async_t wake;
+    uv_poll_t wake; /* on the bell, an eventfd */
+    int bell;
+    atomic_uint ringing; /* how many are about to ring: the bell stays for them */
     uv_check_t end_of_turn;
     uv_timer_t alarm; /* rings for the earliest of `timers` */
     pthread_t thread;

@@ -1,18 +1,45 @@
 /* The loop thread and its executor. The inbox is a list under a mutex that is swapped out whole, as
  * in h2o's lib/common/multithread.c; the waker is rung only when the inbox was empty. */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "loop/internal.h"
 
-enum { LOOP_STACK_BYTES = 256 * 1024 };
+enum { LOOP_STACK_BYTES = 256 * 1024, DEFER_ROUNDS = 4 };
 
 static _Thread_local struct chassis_loop *current_loop;
 
 static struct chassis_loop *of(struct chassis_executor *ex)
 {
     return (struct chassis_loop *)(void *)ex;
+}
+
+/* Not uv_async_send: a loop that is woken before its waker is through with that function spins until it
+ * is, which on a busy machine is a time slice. */
+static void ring(struct chassis_loop *loop)
+{
+    const uint64_t one = 1;
+    ssize_t n;
+    do {
+        n = write(loop->bell, &one, sizeof one);
+    } while (n < 0 && errno == EINTR); /* EAGAIN: it has been ringing for long */
+}
+
+/* Under the mutex; then ring_after, not under it: the woken loop needs it. */
+static void ring_announce(struct chassis_loop *loop)
+{
+    atomic_fetch_add(&loop->ringing, 1);
+}
+
+/* What was posted may have run by now and have led to a stop, which waits for us. */
+static void ring_after(struct chassis_loop *loop)
+{
+    ring(loop);
+    atomic_fetch_sub(&loop->ringing, 1);
 }
 
 static void loop_post(struct chassis_executor *ex, struct chassis_task *task)
@@ -24,10 +51,12 @@ static void loop_post(struct chassis_executor *ex, struct chassis_task *task)
     bool was_empty = loop->inbox.first == NULL;
     task_queue_push(&loop->inbox, task);
     if (was_empty) {
-        /* Rung under the lock: once the inbox was taken by stop, the handle may be closed. */
-        uv_async_send(&loop->wake);
+        ring_announce(loop);
     }
     pthread_mutex_unlock(&loop->mutex);
+    if (was_empty) {
+        ring_after(loop);
+    }
 }
 
 static bool loop_is_current(struct chassis_executor *ex)
@@ -92,17 +121,24 @@ static bool run_inbox(struct chassis_loop *loop)
     return first != NULL;
 }
 
+/* What is deferred while deferring follows at once (the turn of consensus leaves work to the journal,
+ * and so on): ringing oneself costs three system calls. Not for ever: others want the thread as well. */
 void loop_run_deferred(struct chassis_loop *loop)
 {
-    run_tasks(task_queue_take(&loop->deferred));
+    for (unsigned i = 0; i < DEFER_ROUNDS && loop->deferred.first != NULL; i++) {
+        run_tasks(task_queue_take(&loop->deferred));
+    }
     if (loop->deferred.first != NULL) {
-        uv_async_send(&loop->wake); /* deferred while deferring: the next turn begins at once */
+        ring(loop);
     }
 }
 
-static void on_wake(uv_async_t *wake)
+static void on_wake(uv_poll_t *wake, int status, int events)
 {
     struct chassis_loop *loop = wake->data;
+    uint64_t rings;
+    ssize_t n = read(loop->bell, &rings, sizeof rings); /* before the inbox: no ring is missed */
+    CHASSIS_ASSERT(n == (ssize_t)sizeof rings || errno == EAGAIN || errno == EINTR);
     run_inbox(loop);
     pthread_mutex_lock(&loop->mutex);
     bool stopping = loop->stopping;
@@ -149,11 +185,13 @@ static int init_handles(struct chassis_loop *loop)
     if (rc != 0) {
         return rc;
     }
-    rc = CHASSIS_FAULT("loop.wake") ? -EMFILE : uv_async_init(&loop->uv, &loop->wake, on_wake);
+    loop->bell = CHASSIS_FAULT("loop.wake") ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rc = loop->bell < 0 ? -EMFILE : uv_poll_init(&loop->uv, &loop->wake, loop->bell);
     if (rc != 0) {
         uv_loop_close(&loop->uv);
         return rc;
     }
+    uv_poll_start(&loop->wake, UV_READABLE, on_wake);
     uv_check_init(&loop->uv, &loop->end_of_turn);
     uv_check_start(&loop->end_of_turn, on_end_of_turn);
     uv_timer_init(&loop->uv, &loop->alarm);
@@ -179,6 +217,12 @@ static int start_thread(struct chassis_loop *loop)
 
 static void loop_free(struct chassis_loop *loop)
 {
+    while (atomic_load(&loop->ringing) != 0) {
+        sched_yield();
+    }
+    if (loop->bell >= 0) {
+        close(loop->bell);
+    }
     pthread_mutex_destroy(&loop->mutex);
     free(loop);
 }
@@ -190,6 +234,7 @@ int chassis_loop_start(const char *name, struct chassis_loop **ret_loop, struct 
     loop->executor.ops = &loop_ops;
     loop->executor.name = loop->name;
     loop->alarm_due_ns = UINT64_MAX;
+    loop->bell = -1;
     task_queue_init(&loop->inbox);
     task_queue_init(&loop->deferred);
     chassis_list_init(&loop->children);
@@ -215,8 +260,9 @@ void chassis_loop_stop(struct chassis_loop *loop)
     CHASSIS_ASSERT(current_loop != loop);
     pthread_mutex_lock(&loop->mutex);
     loop->stopping = true;
-    uv_async_send(&loop->wake);
+    ring_announce(loop);
     pthread_mutex_unlock(&loop->mutex);
+    ring_after(loop);
     pthread_join(loop->thread, NULL);
     loop_free(loop);
 }

@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -25,6 +27,7 @@ struct thread {
     pthread_cond_t wake;
     struct chassis_queue inbox; /* under lock */
     bool waiting;               /* under lock: the thread sleeps and needs a signal */
+    atomic_uint signalling;     /* how many are about to signal: the struct stays for them */
     bool stopping;              /* under lock */
 
     struct chassis_queue deferred; /* the thread's own, as all below */
@@ -52,10 +55,15 @@ static void thread_post(struct chassis_executor *ex, struct chassis_task *task)
     bool wake = t->waiting;
     t->waiting = false;
     if (wake) {
-        /* Under the lock: once it is released the task may run, and its run may lead to a stop. */
-        pthread_cond_signal(&t->wake);
+        atomic_fetch_add(&t->signalling, 1);
     }
     pthread_mutex_unlock(&t->lock);
+    if (wake) {
+        /* Not under the lock, which the woken thread needs: it would sleep again at once. The task may
+         * have run by now, and its run may have led to a stop, which waits for us. */
+        pthread_cond_signal(&t->wake);
+        atomic_fetch_sub(&t->signalling, 1);
+    }
 }
 
 static void thread_post_after(struct chassis_executor *ex, struct chassis_timer *timer,
@@ -212,6 +220,9 @@ void chassis_os_thread_stop(struct chassis_executor *executor)
     pthread_mutex_unlock(&t->lock);
     pthread_cond_signal(&t->wake);
     pthread_join(t->handle, NULL);
+    while (atomic_load(&t->signalling) != 0) {
+        sched_yield();
+    }
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->lock);
     free(t);
