@@ -264,15 +264,13 @@ static void on_status(struct rpc_tag *tag, bool ok)
 
 /* ---- sending ---- */
 
-/* Start the next batch if one may be started. With the lock held; gives it up. */
-static void send_next(struct chassis_client_stream *s)
+/* Fill `ops` with the next batch, and its number; 0 if none may be started. Under the lock. */
+static size_t batch_fill(struct chassis_client_stream *s, grpc_op ops[2])
 {
-    grpc_op ops[2];
     size_t n = 0;
-    memset(ops, 0, sizeof ops);
+    memset(ops, 0, 2 * sizeof ops[0]);
     if (s->sending || s->broken || (s->queue.count == 0 && (!s->half_close || s->half_closed))) {
-        events_post(s);
-        return;
+        return 0;
     }
     if (s->queue.count != 0) {
         grpc_slice slice = grpc_slice_buffer_take_first(&s->queue);
@@ -287,18 +285,13 @@ static void send_next(struct chassis_client_stream *s)
         s->half_closed = true;
     }
     s->sending = true;
-    grpc_call *call = s->call;
     rpc_tag_set(&s->send_tag, on_sent);
-    pthread_mutex_unlock(&s->lock);
-    grpc_call_error rc = grpc_call_start_batch(call, ops, n, &s->send_tag, NULL);
-    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    return n;
 }
 
-static void on_sent(struct rpc_tag *tag, bool ok)
+/* The batch under way is complete. Under the lock. */
+static void sent(struct chassis_client_stream *s, bool ok)
 {
-    struct chassis_client_stream *s =
-        chassis_container_of(tag, struct chassis_client_stream, send_tag);
-    pthread_mutex_lock(&s->lock);
     grpc_slice_buffer_reset_and_unref(&s->outgoing.data.raw.slice_buffer);
     s->sending = false;
     s->sending_len = 0;
@@ -310,6 +303,37 @@ static void on_sent(struct rpc_tag *tag, bool ok)
         s->want_writable = false;
         s->have_writable = true;
     }
+}
+
+/* Start the next batch if one may be started. With the lock held; gives it up. A batch the socket took
+ * at once is done with here, if events run elsewhere: its completion need not wake the queue. */
+static void send_next(struct chassis_client_stream *s)
+{
+    grpc_op ops[2];
+    bool ok, here = s->op.client->executor != NULL;
+    for (;;) {
+        size_t n = batch_fill(s, ops);
+        if (n == 0) {
+            events_post(s);
+            return;
+        }
+        grpc_call *call = s->call;
+        pthread_mutex_unlock(&s->lock);
+        if (!rpc_queue_start_batch(here ? rpc_client_env_queue() : NULL, call, ops, n, &s->send_tag,
+                                   &ok)) {
+            return;
+        }
+        pthread_mutex_lock(&s->lock);
+        sent(s, ok);
+    }
+}
+
+static void on_sent(struct rpc_tag *tag, bool ok)
+{
+    struct chassis_client_stream *s =
+        chassis_container_of(tag, struct chassis_client_stream, send_tag);
+    pthread_mutex_lock(&s->lock);
+    sent(s, ok);
     bool more = !s->broken && (s->queue.count != 0 || (s->half_close && !s->half_closed));
     if (!more) {
         events_post(s);

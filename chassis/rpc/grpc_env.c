@@ -188,6 +188,31 @@ static void queue_defer(struct chassis_executor *ex, struct chassis_task *task)
     }
 }
 
+bool rpc_queue_start_batch(struct rpc_queue *queue, grpc_call *call, const grpc_op *ops, size_t n,
+                           struct rpc_tag *tag, bool *ret_ok)
+{
+    bool here = queue != NULL && rpc_queue_current() == NULL;
+    if (here) {
+        grpc_completion_queue_thread_local_cache_init(queue->cq);
+    }
+    grpc_call_error rc = grpc_call_start_batch(call, ops, n, tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+    struct rpc_tag *completed = here ? cached(queue) : NULL;
+    if (completed == tag && here) {
+        *ret_ok = tag->ok;
+        return true;
+    }
+    if (completed != NULL) { /* gRPC did somebody else's work as well: that is the queue's */
+        completed->next = NULL;
+        pthread_mutex_lock(&queue->inbox_lock);
+        *queue->handed_last = completed;
+        queue->handed_last = &completed->next;
+        ring_locked(queue);
+        pthread_mutex_unlock(&queue->inbox_lock);
+    }
+    return false;
+}
+
 static void on_bell(struct rpc_tag *tag, bool ok)
 {
     struct rpc_queue *queue = chassis_container_of(tag, struct rpc_queue, bell_tag);
@@ -196,7 +221,14 @@ static void on_bell(struct rpc_tag *tag, bool ok)
     pthread_mutex_lock(&queue->inbox_lock);
     queue->rung = false;
     chassis_queue_take_all(&tasks, &queue->inbox);
+    struct rpc_tag *handed = queue->handed, *next;
+    queue->handed = NULL;
+    queue->handed_last = &queue->handed;
     pthread_mutex_unlock(&queue->inbox_lock);
+    for (; handed != NULL; handed = next) {
+        next = handed->next;
+        aside_put(queue, handed);
+    }
     while ((task = chassis_queue_pop(&tasks)) != NULL) {
         if (tasks.n != 0) {
             rpc_burst_begin();
@@ -235,6 +267,8 @@ static void bell_open(struct rpc_queue *queue)
     chassis_queue_init(&queue->inbox);
     chassis_queue_init(&queue->deferred);
     queue->rung = false;
+    queue->handed = NULL;
+    queue->handed_last = &queue->handed;
     queue->lame = grpc_lame_client_channel_create("bell", GRPC_STATUS_UNAVAILABLE, "bell");
     queue->bell = grpc_channel_create_call(queue->lame, NULL, 0, queue->cq,
                                            grpc_slice_from_static_string("/bell"), NULL,

@@ -48,6 +48,7 @@ struct rpc_queue {
     grpc_channel *lame;
     grpc_call *bell; /* never started: an empty batch on it posts its tag at once */
     struct rpc_tag bell_tag;
+    struct rpc_tag *handed, **handed_last; /* under inbox_lock: met by other threads, to be run */
     grpc_completion_queue *cq;
     pthread_t thread;
     bool running;
@@ -70,6 +71,11 @@ struct rpc_queue *rpc_queue_current(void);
 /* On the queue's thread, inside a tag: whether the batch of `tag`, started just now, is complete
  * already. Then its `run` will not be called. */
 bool rpc_queue_take(struct rpc_queue *queue, struct rpc_tag *tag, bool *ret_ok);
+
+/* Start a batch from another thread. True: it is complete already and its `run` will not be called,
+ * so that the queue's thread is not woken. On a queue's thread, or with NULL, always false. */
+bool rpc_queue_start_batch(struct rpc_queue *queue, grpc_call *call, const grpc_op *ops, size_t n,
+                           struct rpc_tag *tag, bool *ret_ok);
 
 /* Whether "host:port" or "unix:…" can be reached from this machine only. */
 bool rpc_address_is_local(const char *address);
