@@ -389,7 +389,7 @@ void node_close_step(struct chassis_consensus *n)
     if (!n->answered) {
         n->answered = true;
         peer_flush(n);
-        propose_fail_all(n, CHASSIS_SHUTTING_DOWN);
+        propose_stop(n);
         read_fail_all(n, CHASSIS_SHUTTING_DOWN);
         ask_fail_all(n, CHASSIS_SHUTTING_DOWN);
         snapshot_fail_all(n, CHASSIS_SHUTTING_DOWN);

@@ -36,6 +36,7 @@
 #include "consensus/options.h"
 #include "journal/journal.h"
 #include "journal/slots.h"
+#include "os/queue.h"
 
 #if RAFT_VERSION_NUMBER != 2201
 #error "libraft must be 0.22.1: ownership of entries and snapshots differs in other versions"
@@ -236,6 +237,13 @@ struct chassis_consensus {
     struct peer peers[CHASSIS_CONSENSUS_NODES_MAX];
 
     /* proposals */
+    struct {
+        pthread_mutex_t lock;
+        struct chassis_queue tasks; /* under lock: of proposals any role handed over */
+        bool gathering;             /* under lock: the loop looks by itself soon; written by it */
+        bool posted;                /* under lock: `task` stands in the loop's queue */
+        struct chassis_task task;
+    } arriving;
     struct chassis_list queue, sent, foreign;
     uint64_t next_sequence;
     uint64_t forward_after_ns; /* the supposed leader refused: wait a little */
@@ -404,6 +412,8 @@ int known_admit(void *data, uint64_t peer, uint64_t boot, struct chassis_error *
 void propose_init(struct chassis_consensus *n);
 void propose_turn(struct chassis_consensus *n);
 void propose_tick(struct chassis_consensus *n, uint64_t now);
+/* The node closes: everybody is answered, nobody waits for a write. */
+void propose_stop(struct chassis_consensus *n);
 void propose_leader_changed(struct chassis_consensus *n);
 /* The session to `peer` began anew: what was forwarded may be lost. */
 void propose_peer_reset(struct chassis_consensus *n, uint64_t peer);

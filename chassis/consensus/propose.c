@@ -13,11 +13,16 @@
 
 enum { BUCKETS = 16384, ROUND_FOREIGN_MAX = 65536 };
 
+static void arriving_run(struct chassis_task *task);
+
 void propose_init(struct chassis_consensus *n)
 {
     chassis_list_init(&n->queue);
     chassis_list_init(&n->sent);
     chassis_list_init(&n->foreign);
+    pthread_mutex_init(&n->arriving.lock, NULL);
+    chassis_queue_init(&n->arriving.tasks);
+    n->arriving.task.run = arriving_run;
     n->buckets = chassis_base_zalloc(BUCKETS * sizeof(struct chassis_proposal *));
 }
 
@@ -28,6 +33,7 @@ void propose_fini(struct chassis_consensus *n)
         chassis_buf_fini(&f->envelope);
         free(f);
     }
+    pthread_mutex_destroy(&n->arriving.lock);
     free(n->buckets);
 }
 
@@ -122,11 +128,9 @@ void propose_fail_all(struct chassis_consensus *n, int status)
 
 /* --- accepting --------------------------------------------------------------------------------- */
 
-static void on_proposal(struct chassis_task *task)
+static void accept(struct chassis_consensus *n, struct chassis_proposal *p)
 {
-    struct chassis_proposal *p = chassis_container_of(task, struct chassis_proposal, task);
     struct proposal_state *s = proposal_state(p);
-    struct chassis_consensus *n = s->node;
     s->sequence = ++n->next_sequence;
     s->deadline_ns = node_now(n) + (p->timeout_ns != 0 ? p->timeout_ns : 10 * CHASSIS_NS_PER_S);
     s->next_in_bucket = *bucket(n, s->sequence);
@@ -137,7 +141,45 @@ static void on_proposal(struct chassis_task *task)
     } else if (node_no_space(n) != NULL) {
         fail(n, p, CHASSIS_NO_SPACE, node_no_space(n));
     }
+}
+
+/* Take over what arrived; false if nothing did. */
+static bool propose_accept(struct chassis_consensus *n)
+{
+    struct chassis_queue tasks;
+    struct chassis_task *task;
+    pthread_mutex_lock(&n->arriving.lock);
+    chassis_queue_take_all(&tasks, &n->arriving.tasks);
+    pthread_mutex_unlock(&n->arriving.lock);
+    bool any = tasks.head != NULL;
+    while ((task = chassis_queue_pop(&tasks)) != NULL) {
+        accept(n, chassis_container_of(task, struct chassis_proposal, task));
+    }
+    return any;
+}
+
+static void arriving_run(struct chassis_task *task)
+{
+    struct chassis_consensus *n =
+        chassis_container_of(task, struct chassis_consensus, arriving.task);
+    pthread_mutex_lock(&n->arriving.lock);
+    n->arriving.posted = false;
+    pthread_mutex_unlock(&n->arriving.lock);
+    (void)propose_accept(n);
     node_touch(n);
+}
+
+/* Any role: hand over to the loop, which is woken unless it will look by itself. */
+static void arrive(struct chassis_consensus *n, struct chassis_proposal *p)
+{
+    pthread_mutex_lock(&n->arriving.lock);
+    chassis_queue_push(&n->arriving.tasks, &p->task);
+    bool post = !n->arriving.gathering && !n->arriving.posted;
+    n->arriving.posted = n->arriving.posted || post;
+    pthread_mutex_unlock(&n->arriving.lock);
+    if (post) {
+        chassis_post(n->o.loop, &n->arriving.task);
+    }
 }
 
 static void refuse(struct chassis_consensus *n, struct chassis_proposal *p, int status,
@@ -175,8 +217,7 @@ void chassis_consensus_propose(struct chassis_consensus *n, struct chassis_propo
     }
     s->held_bytes = held;
     atomic_fetch_add(&n->outstanding_bytes, held);
-    p->task.run = on_proposal;
-    chassis_post(n->o.loop, &p->task);
+    arrive(n, p);
 }
 
 /* --- sending ----------------------------------------------------------------------------------- */
@@ -295,18 +336,47 @@ static void forward(struct chassis_consensus *n)
     chassis_buf_fini(&bytes);
 }
 
-void propose_turn(struct chassis_consensus *n)
+/* On the leader; whether what arrives from now on waits for the end of the write under way. It goes with
+ * the next one then, which could not begin before either: on each node a batch costs more than the
+ * commands in it. */
+static bool submit_turn(struct chassis_consensus *n)
 {
-    if (!n->started || n->stalled != NULL) {
-        return;
-    }
-    if (n->role == RAFT_LEADER) {
+    if (chassis_list_empty(&n->appends)) {
+        propose_accept(n);
         if (raft_transferee(&n->raft) == 0 && submit(n)) {
             node_touch(n);
         }
-    } else {
+    }
+    return !chassis_list_empty(&n->appends) && !n->closing;
+}
+
+static void gather(struct chassis_consensus *n, bool on)
+{
+    pthread_mutex_lock(&n->arriving.lock);
+    n->arriving.gathering = on;
+    pthread_mutex_unlock(&n->arriving.lock);
+    if (!on && propose_accept(n)) { /* what came before this was known */
+        node_touch(n);
+    }
+}
+
+void propose_turn(struct chassis_consensus *n)
+{
+    bool wait = false;
+    if (n->started && n->stalled == NULL && n->role == RAFT_LEADER) {
+        wait = submit_turn(n);
+    } else if (n->started && n->stalled == NULL) {
         forward(n);
     }
+    if (wait != n->arriving.gathering) { /* only this role writes it */
+        gather(n, wait);
+    }
+}
+
+void propose_stop(struct chassis_consensus *n)
+{
+    gather(n, false);
+    propose_fail_all(n, CHASSIS_SHUTTING_DOWN);
 }
 
 /* --- resubmission ------------------------------------------------------------------------------ */
@@ -440,6 +510,9 @@ static void expire(struct chassis_consensus *n, struct chassis_list *list, uint6
 
 void propose_tick(struct chassis_consensus *n, uint64_t now)
 {
+    if (propose_accept(n)) { /* gathered while a write takes long: their time runs */
+        node_touch(n);
+    }
     expire(n, &n->queue, now);
     expire(n, &n->sent, now);
 }
