@@ -406,7 +406,8 @@ static void add_item(struct cat_burial *b, const struct cat_entry *e, int64_t wa
 
 void cat_group_bury(struct cat_group *g)
 {
-    if (g->burial != NULL || g->place.dead.n == 0) {
+    /* While letters are replayed it is not durable yet which of them still stand. */
+    if (g->burial != NULL || g->walking || g->place.dead.n == 0) {
         return;
     }
     struct cat_burial *b = chassis_base_zalloc(sizeof *b);

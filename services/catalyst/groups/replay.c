@@ -71,6 +71,7 @@ static void finish(struct walk *w)
         w->peeked(w->data, w->err.code, w->from, err);
     } else {
         g->walking = false;
+        cat_group_touch(g); /* dead letters waited for this */
         w->done(w->data, w->err.code, w->count, err);
     }
     cat_work_end(&w->work, g->all);
@@ -169,8 +170,10 @@ static void replay_one(struct walk *w, uint64_t sequence, const struct cat_event
                        const struct cat_letter *letter)
 {
     struct cat_group *g = w->work.group;
+    const struct cat_entry *e = cat_place_find(&g->place, letter->sequence);
+    bool storing = e != NULL && (e->state == CAT_ENTRY_DEAD || e->state == CAT_ENTRY_STORING);
     bool full = false;
-    if (w->err.code != 0) {
+    if (w->err.code != 0 || storing) { /* this very letter is being stored: it stays */
         return;
     }
     if (g->replayed.n >= CAT_RUNS_MAX) {
