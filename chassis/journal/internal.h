@@ -175,6 +175,7 @@ struct chassis_journal {
     uint64_t sync_interval_ns;
     uint64_t space_checked_ns;
     bool no_space;
+    bool urgent; /* something was taken that may use the reserve */
     bool reading;
     struct chassis_list scans;
 

@@ -397,7 +397,7 @@ static int check_append(struct chassis_journal *j, const struct stream *s,
         }
         bytes += record_size(a->records[i].payload.len);
     }
-    if (j->no_space) {
+    if (j->no_space && !a->urgent) {
         journal_prepare(j); /* look again, at most so often */
         return chassis_error_set(err, CHASSIS_NO_SPACE,
                                  "append to stream %u: less than %llu bytes are free on the disk "
@@ -457,6 +457,7 @@ int chassis_journal_append(struct chassis_journal *j, struct chassis_journal_app
     if (rc < 0) {
         return rc;
     }
+    j->urgent |= a->urgent;
     struct stream *s = journal_stream_make(j, a->stream);
     uint64_t sync_through = j->sync_through;
     for (size_t i = 0; i < a->n_records; i++) {

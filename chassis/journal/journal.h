@@ -65,6 +65,7 @@ enum chassis_journal_durability {
 struct chassis_journal_append {
     uint32_t stream;
     enum chassis_journal_durability durability;
+    bool urgent; /* taken when the disk is nearly full too: small ones that make room */
     const struct chassis_journal_record *records; /* only read during the call */
     size_t n_records;
     void (*done)(struct chassis_journal_append *append);

@@ -231,7 +231,7 @@ void journal_prepare(struct chassis_journal *j)
     bool check_space = !j->closing && chassis_now_ns(j->owner) - j->space_checked_ns >
                                           (j->no_space ? SPACE_RETRY_NS : SPACE_CHECK_NS);
     bool unlink = j->segments[0]->number < j->durable_first;
-    bool wait = j->closing ? job->failed : j->no_space && !check_space;
+    bool wait = j->closing ? job->failed : j->no_space && !check_space && !j->urgent;
     struct segment *seg = wait ? NULL : unprepared(j);
     if (!check_space && !unlink && seg == NULL) {
         return;
@@ -243,9 +243,11 @@ void journal_prepare(struct chassis_journal *j)
     job->number = seg != NULL ? seg->number : 0;
     job->size = seg != NULL ? seg->size : 0;
     job->file = NULL;
-    /* The reserve is what lets a journal write what it accepted when it closes, and the state of
-     * streams whose segments shall be freed. */
-    job->reserve_bytes = j->closing || j->free_to > j->durable_first ? 0 : j->reserve_bytes;
+    /* The reserve is what lets a journal write what it accepted when it closes, what is urgent, and
+     * the state of streams whose segments shall be freed. */
+    job->reserve_bytes =
+        j->closing || j->urgent || j->free_to > j->durable_first ? 0 : j->reserve_bytes;
+    j->urgent = false;
     job->busy = true;
     chassis_post(j->preparer, &job->task);
 }

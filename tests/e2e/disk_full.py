@@ -2,40 +2,15 @@
 """A full disk: writes are refused before they harm anything, reads go on, and when there is room
 again the node recovers by itself. On a small tmpfs, so it needs the right to mount."""
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from e2e import (Failed, check, client, grpc, main, note, processes, status_of,  # noqa: E402
                  text_of, wait_for)
+from small_disk import MIB, Small  # noqa: E402
 
-MIB = 1 << 20
 FLAGS = ["--raft.segment_size=1MiB", "--raft.reserve=16MiB", "--raft.checkpoint_size=4MiB"]
 VALUE = "v" * 200000
-
-
-class Small:
-    """A tmpfs where a node keeps its data, with a file that takes most of the room."""
-
-    def __init__(self, path, size, filler):
-        self.path, self.filler = path, f"{path}/filler"
-        os.makedirs(path)
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "draft-test", path],
-                              capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise Failed(f"cannot mount a tmpfs on '{path}', which this test needs root for: "
-                         f"{done.stderr.strip()}")
-        self.fill(filler)
-
-    def fill(self, size):
-        with open(self.filler, "wb") as f:
-            os.posix_fallocate(f.fileno(), 0, size)
-
-    def free(self):
-        os.unlink(self.filler)
-
-    def remove(self):
-        subprocess.run(["umount", "-l", self.path], check=False)
 
 
 def write_until_refused(c, written, most=400):

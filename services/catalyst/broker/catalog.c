@@ -293,6 +293,17 @@ static void on_durable(struct chassis_journal_append *append)
     }
 }
 
+/* What makes room must be possible when there is none: floors, and rows that go. */
+static bool makes_room(const struct cat_change *changes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].kind != CAT_ROW_FLOOR && changes[i].value.data != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int cat_catalog_commit(struct cat_catalog *c, const struct cat_change *changes, size_t n,
                        struct cat_commit *commit, struct chassis_error *err)
 {
@@ -311,8 +322,11 @@ int cat_catalog_commit(struct cat_catalog *c, const struct cat_change *changes, 
         .payload = chassis_buf_view(&commit->payload),
     };
     commit->catalog = c;
-    commit->append = (struct chassis_journal_append){
-        .stream = CAT_CATALOG_STREAM, .records = &record, .n_records = 1, .done = on_durable};
+    commit->append = (struct chassis_journal_append){.stream = CAT_CATALOG_STREAM,
+                                                     .urgent = makes_room(changes, n),
+                                                     .records = &record,
+                                                     .n_records = 1,
+                                                     .done = on_durable};
     int rc = chassis_journal_append(c->journal, &commit->append, err);
     commit->append.records = NULL;
     if (rc < 0) {

@@ -121,6 +121,7 @@ static void a_full_disk_refuses_appends_serves_reads_and_recovers(void **state)
     assert_int_equal(rig_read(&r, 1, 1, 1 << 20).n, i - 2);
     rig_run(&r, CHASSIS_NS_PER_S);
     assert_int_equal(rig_put(&r, 1, i - 1, 1, 1, text("x")), CHASSIS_NO_SPACE);
+    assert_int_equal(rig_put_urgent(&r, 2, 1, text("makes room")), 0);
     rig_trim(&r, 1, i - 5);
     rig_run(&r, CHASSIS_NS_PER_S);
     assert_int_equal(rig_put(&r, 1, i - 1, 1, 1, text("x")), 0);

@@ -124,6 +124,24 @@ static inline int rig_put(struct rig *r, uint32_t stream, uint64_t index, size_t
     }
     return a.rc;
 }
+/* The same with an append that may use the reserve. */
+static inline int rig_put_urgent(struct rig *r, uint32_t stream, uint64_t index,
+                                 struct chassis_view payload)
+{
+    struct rig_append a = {.base.stream = stream,
+                           .base.urgent = true,
+                           .rig = r,
+                           .index = index,
+                           .n = 1,
+                           .term = 1,
+                           .payload = payload};
+    chassis_sim_call(r->options.owner, rig_append_now, &a);
+    if (a.rc == 0) {
+        rig_run(r, 4 * CHASSIS_NS_PER_MS);
+        assert_true(a.done);
+    }
+    return a.rc;
+}
 struct rig_look {
     struct rig *rig;
     uint32_t stream;
