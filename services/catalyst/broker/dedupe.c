@@ -14,9 +14,16 @@ struct entry {
     int64_t time_ns;
 };
 
+/* What a search compares first and a removal moves by stands here: the ring, far larger than a cache
+ * of the processor, is looked at only for what is very likely the same event. */
+struct slot {
+    uint32_t place; /* in the ring + 1; 0 = free */
+    uint32_t low;   /* of its print */
+};
+
 struct dedupe {
     struct entry *ring; /* entry number n stands at n & (cap - 1) */
-    uint32_t *index;    /* place in the ring + 1; 2 * cap places, 0 = free */
+    struct slot *index; /* 2 * cap of them */
     uint64_t first, end;
     uint32_t cap;
     int64_t window_ns;
@@ -101,29 +108,28 @@ static uint32_t index_home(const struct dedupe *d, uint32_t place)
 static void index_put(struct dedupe *d, uint32_t place)
 {
     uint32_t i = index_home(d, place);
-    while (d->index[i] != 0) {
+    while (d->index[i].place != 0) {
         i = (i + 1) & index_mask(d);
     }
-    d->index[i] = place + 1;
+    d->index[i] = (struct slot){place + 1, (uint32_t)d->ring[place].print.low};
 }
 
 static void index_remove(struct dedupe *d, uint32_t place)
 {
     uint32_t mask = index_mask(d), i = index_home(d, place);
-    while (d->index[i] != place + 1) {
-        if (d->index[i] == 0) {
+    while (d->index[i].place != place + 1) {
+        if (d->index[i].place == 0) {
             return; /* removed before */
         }
         i = (i + 1) & mask;
     }
-    for (uint32_t j = (i + 1) & mask; d->index[j] != 0; j = (j + 1) & mask) {
-        uint32_t home = index_home(d, d->index[j] - 1);
-        if (((j - home) & mask) >= ((j - i) & mask)) {
+    for (uint32_t j = (i + 1) & mask; d->index[j].place != 0; j = (j + 1) & mask) {
+        if (((j - d->index[j].low) & mask) >= ((j - i) & mask)) {
             d->index[i] = d->index[j];
             i = j;
         }
     }
-    d->index[i] = 0;
+    d->index[i].place = 0;
 }
 
 /* ---- the ring ---- */
@@ -132,11 +138,12 @@ static void resize(struct dedupe *d, uint32_t cap)
 {
     struct entry *ring = cap != 0 ? chassis_base_alloc(cap * sizeof *ring) : NULL;
     uint8_t *gone = chassis_base_zalloc(d->cap != 0 ? d->cap : 1);
-    uint32_t *before = d->index, n_before = d->cap * 2;
+    struct slot *before = d->index;
+    uint32_t n_before = d->cap * 2;
     memset(gone, 1, d->cap);
     for (uint32_t i = 0; i < n_before; i++) {
-        if (before[i] != 0) {
-            gone[before[i] - 1] = 0;
+        if (before[i].place != 0) {
+            gone[before[i].place - 1] = 0;
         }
     }
     struct entry *old = d->ring;
@@ -158,6 +165,9 @@ static void resize(struct dedupe *d, uint32_t cap)
 
 static void drop_first(struct dedupe *d)
 {
+    enum { AHEAD = 4 };
+    uint32_t soon = (uint32_t)(d->first + AHEAD) & (d->cap - 1);
+    __builtin_prefetch(&d->index[index_home(d, soon)], 1); /* of those that are dropped next */
     index_remove(d, (uint32_t)d->first & (d->cap - 1));
     d->first++;
 }
@@ -208,9 +218,12 @@ bool cat_dedupe_find(struct dedupe *d, struct fingerprint print, int64_t now_ns,
     if (d->cap == 0) {
         return false;
     }
-    for (uint32_t i = (uint32_t)print.low & index_mask(d); d->index[i] != 0;
+    for (uint32_t i = (uint32_t)print.low & index_mask(d); d->index[i].place != 0;
          i = (i + 1) & index_mask(d)) {
-        uint32_t place = d->index[i] - 1;
+        if (d->index[i].low != (uint32_t)print.low) {
+            continue;
+        }
+        uint32_t place = d->index[i].place - 1;
         const struct entry *e = &d->ring[place];
         if (e->print.low == print.low && e->print.high == print.high) {
             uint64_t behind = (place - (uint32_t)d->first) & (d->cap - 1);
