@@ -21,6 +21,7 @@
 #include <chassis/log.h>
 
 #include "base/list.h"
+#include "catalyst/broker/dedupe.h"
 #include "catalyst/broker/log.h"
 #include "catalyst/event/event.h"
 #include "catalyst/filter/filter.h"
@@ -126,6 +127,7 @@ struct cat_publish_event {
     int status; /* 0 stored or duplicate; CHASSIS_TOO_LARGE, CHASSIS_RESOURCE_EXHAUSTED … */
     bool duplicate;
     uint64_t sequence; /* in the first stream that took it; 0 for a duplicate not kept any more */
+    struct fingerprint print; /* the broker's own */
 };
 /* Publishes of one order are done in the order they were made. Zeroed = ready; must outlive them. */
 struct cat_publish_order {

@@ -211,6 +211,13 @@ void cat_dedupe_set_window(struct dedupe *d, uint64_t window_ms)
     }
 }
 
+void cat_dedupe_prefetch(const struct dedupe *d, struct fingerprint print)
+{
+    if (d->cap != 0) {
+        __builtin_prefetch(&d->index[(uint32_t)print.low & index_mask(d)], 1);
+    }
+}
+
 bool cat_dedupe_find(struct dedupe *d, struct fingerprint print, int64_t now_ns,
                      uint64_t *ret_entry)
 {

@@ -30,6 +30,8 @@ struct dedupe *cat_dedupe_new(uint64_t window_ms, uint64_t first);
 void cat_dedupe_free(struct dedupe *dedupe);
 /* NULL is fine. */
 void cat_dedupe_set_window(struct dedupe *dedupe, uint64_t window_ms);
+/* It will be asked for soon. */
+void cat_dedupe_prefetch(const struct dedupe *dedupe, struct fingerprint print);
 /* Is it there? *ret_entry names it. */
 bool cat_dedupe_find(struct dedupe *dedupe, struct fingerprint print, int64_t now_ns,
                      uint64_t *ret_entry);

@@ -109,7 +109,7 @@ struct cat_broker {
     int64_t turn_ns;               /* the time of this turn, 0 = not asked for yet */
     struct chassis_task flush;
     uint8_t dedupe_key[16];
-    uint64_t dedupe_entries;
+    uint32_t last_deduped; /* number of the stream */
 
     /* reader.c */
     struct chassis_list everywhere; /* readers of all streams */

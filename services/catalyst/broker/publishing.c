@@ -18,6 +18,7 @@ enum {
     BATCH_KEPT_EVENTS = 8192,
     EVENT_OVERHEAD = 96, /* of an event under way, beside its bytes */
     HELD_MAX = 65536,    /* events of one stream that wait for its past */
+    AHEAD = 8,           /* events whose place in dedupe is on its way to the processor */
 };
 
 struct held {
@@ -200,13 +201,29 @@ static void set_duplicate(struct stream *s, struct item item, uint64_t sequence)
     }
 }
 
+static struct fingerprint print_of(struct cat_broker *b, struct cat_publish_event *e)
+{
+    if ((e->print.low | e->print.high) == 0) { /* not asked for yet */
+        e->print = cat_dedupe_fingerprint(b->dedupe_key, e->event.source, e->event.id);
+    }
+    return e->print;
+}
+
+/* Dedupe's index is larger than the processor's caches: what a search will want is fetched early. */
+static void look_ahead(struct cat_broker *b, struct cat_publish *p, uint32_t i)
+{
+    const struct stream *s = cat_model_by_number(b, b->last_deduped);
+    if (i < p->n_events && s != NULL && s->dedupe != NULL) {
+        cat_dedupe_prefetch(s->dedupe, print_of(b, &p->events[i]));
+    }
+}
+
 /* True when the event was seen before; otherwise it is noted. */
 static bool deduped(struct stream *s, struct item item, int64_t now_ns, uint64_t *ret_entry)
 {
-    const struct cat_event *event = &item.publish->events[item.event].event;
-    struct fingerprint print =
-        cat_dedupe_fingerprint(s->broker->dedupe_key, event->source, event->id);
+    struct fingerprint print = print_of(s->broker, &item.publish->events[item.event]);
     uint64_t entry;
+    s->broker->last_deduped = s->number;
     if (!cat_dedupe_find(s->dedupe, print, now_ns, &entry)) {
         *ret_entry = cat_dedupe_add(s->dedupe, print, now_ns);
         return false;
@@ -346,7 +363,11 @@ static void put_all(struct cat_broker *b, struct cat_publish *p, struct stream *
 {
     struct spread to = {.broker = b, .now_ns = turn_now(b)};
     bool by_rules = stream == NULL && cat_subject_index_count(b->rules) != 0;
+    for (uint32_t i = 0; i < AHEAD; i++) {
+        look_ahead(b, p, i);
+    }
     for (uint32_t i = 0; i < p->n_events; i++) {
+        look_ahead(b, p, i + AHEAD);
         const struct cat_event *event = &p->events[i].event;
         to.item = (struct item){p, i, true};
         to.marks = marks_of(p, event);
@@ -393,6 +414,7 @@ void cat_publish(struct cat_broker *b, struct cat_publish *p)
         e->status = 0;
         e->duplicate = false;
         e->sequence = 0;
+        e->print = (struct fingerprint){0};
         p->bytes += e->event.bytes.len + EVENT_OVERHEAD;
     }
     *(order->last != NULL ? &order->last->next : &order->first) = p;
