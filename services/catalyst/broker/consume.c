@@ -56,7 +56,6 @@ static void on_gap(void *data, uint64_t from, uint64_t to)
 static void on_ended(void *data, int status, const struct chassis_error *err)
 {
     struct consumer *c = data;
-    c->reader = NULL;
     cat_session_stop(&c->session, err);
 }
 

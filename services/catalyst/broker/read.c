@@ -52,7 +52,6 @@ static void on_gap(void *data, uint64_t from, uint64_t to)
 static void on_ended(void *data, int status, const struct chassis_error *err)
 {
     struct page *page = data;
-    page->reader = NULL;
     cat_session_stop(&page->session, err);
 }
 

@@ -157,7 +157,6 @@ static void on_gap(void *data, uint64_t from, uint64_t to)
 static void on_ended(void *data, int status, const struct chassis_error *err)
 {
     struct subscription *s = data;
-    s->reader = NULL;
     if (!s->blocked) {
         flush(s);
     }

@@ -71,7 +71,6 @@ static void on_gap(void *data, uint64_t from, uint64_t to)
 static void on_ended(void *data, int status, const struct chassis_error *err)
 {
     struct follower *f = data;
-    f->reader = NULL;
     cat_session_stop(&f->session, err);
 }
 
