@@ -155,7 +155,9 @@ static enum event event_next(struct chassis_client_stream *s)
     }
     if (s->have_writable) {
         s->have_writable = false;
-        return s->status_done && !s->held ? EVENT_NONE : EVENT_WRITABLE;
+        if (!s->status_done || s->held) { /* else nobody can send any more: it may be over */
+            return EVENT_WRITABLE;
+        }
     }
     if (s->status_done && !s->held && !s->reading && !s->sending && s->message == NULL &&
         !s->closed) {

@@ -152,9 +152,59 @@ static void the_end_may_come_at_any_moment(void **state)
     rig_stop(&rig);
 }
 
+/* A task that keeps an executor from everything else until it is let go. */
+struct plug {
+    struct chassis_task task;
+    atomic_bool in, out;
+};
+
+static void run_plug(struct chassis_task *task)
+{
+    struct plug *plug = chassis_container_of(task, struct plug, task);
+    atomic_store(&plug->in, true);
+    test_wait_until(atomic_load(&plug->out));
+}
+
+/* The end was announced to the sender, who let go before the announcement ran. */
+static void letting_go_while_the_end_waits_for_its_turn_closes_the_stream(void **state)
+{
+    struct rig rig;
+    struct result r;
+    struct chassis_executor *executor;
+    struct chassis_client_stream *s = NULL;
+    rig_start(&rig, (struct chassis_server_options){0});
+    assert_int_equal(chassis_os_thread_start("callbacks", &executor), 0);
+    struct chassis_client *client =
+        rig_client(&rig, (struct chassis_client_options){.executor = executor});
+    for (unsigned i = 0; i < 2; i++) {
+        struct plug plug = {.task.run = run_plug};
+        result_init(&r);
+        assert_int_equal(chassis_stream_open_path(client, "/draft.test.Probe/Refuse", &held,
+                                                  &result_stream, &r, &s, NULL),
+                         0);
+        assert_int_equal(chassis_stream_send_bytes(s, chassis_view_str("this")), 0);
+        result_wait_messages(&r, 1);
+        chassis_post(executor, &plug.task);
+        test_wait_until(atomic_load(&plug.in));
+        send_until_over(s);
+        if (i == 0) {
+            chassis_stream_half_close(s);
+        } else {
+            chassis_stream_cancel(s);
+        }
+        atomic_store(&plug.out, true);
+        result_wait(&r);
+        assert_int_equal(r.times, 1);
+    }
+    chassis_client_free(client);
+    chassis_os_thread_stop(executor);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(letting_go_while_the_end_waits_for_its_turn_closes_the_stream),
         cmocka_unit_test(a_held_stream_outlives_the_servers_end),
         cmocka_unit_test(cancelling_lets_go_of_a_held_stream_as_well),
         cmocka_unit_test(other_streams_end_by_themselves),
