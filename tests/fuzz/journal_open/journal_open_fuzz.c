@@ -78,6 +78,26 @@ static void on_done(struct chassis_journal_append *a)
 {
     appended = true;
 }
+/* A scan sees what the owner sees. */
+static void scan(uint32_t stream, uint64_t first, unsigned want)
+{
+    struct chassis_journal_scan *scan;
+    struct chassis_journal_scratch scratch = {0};
+    struct chassis_error err = {0};
+    uint64_t index;
+    CHASSIS_ASSERT(chassis_journal_at_time(journal, stream, 50, &index, &err) == 0 &&
+                   index >= first);
+    delivered = 0;
+    CHASSIS_ASSERT(chassis_journal_scan_open(journal, stream, first, &scan, &err) == 0);
+    while (delivered < want) {
+        CHASSIS_ASSERT(chassis_journal_scan_refresh(scan, &err) == 0 &&
+                       chassis_journal_scan_read(scan, &scratch, 1000, each, NULL, &err) == 0);
+    }
+    CHASSIS_ASSERT(delivered == want);
+    chassis_journal_scan_close(scan);
+    chassis_journal_scratch_fini(&scratch);
+}
+
 static void use(void *data)
 {
     for (uint32_t s = 0; s < 4; s++) {
@@ -88,6 +108,9 @@ static void use(void *data)
         bool empty = info.first_index > info.last_index || info.first_index == 0;
         CHASSIS_ASSERT(empty ? rc == CHASSIS_NOT_FOUND
                              : rc == 0 && delivered == info.last_index - info.first_index + 1);
+        if (!empty) {
+            scan(s, info.first_index, delivered);
+        }
     }
     struct chassis_journal_stream info = chassis_journal_stream(journal, 1);
     if (info.last_index < UINT64_MAX - 2) {
