@@ -38,8 +38,10 @@ enum {
 enum record_kind {
     RECORD_DATA = 1,
     RECORD_MARKER = 2, /* says only that all before it is durable; type 1: a clean shutdown */
-    RECORD_RESET = 3,  /* the stream is empty and goes on after `index`, whose term is `term` */
-    RECORD_COPY = 4,   /* a data record that stood further back, again: it replaces nothing */
+    RECORD_RESET =
+        3,           /* the stream is empty and goes on after `index`, whose term is `term`; type 1:
+                          it is forgotten */
+    RECORD_COPY = 4, /* a data record that stood further back, again: it replaces nothing */
 };
 
 struct record_header {

@@ -207,6 +207,7 @@ bool journal_stream_copied(struct chassis_journal *j, struct stream *s,
                            const struct record_header *h, struct place at);
 /* All was read at open. */
 void journal_stream_settle(struct chassis_journal *j, struct stream *s);
+void journal_stream_forget(struct chassis_journal *j, struct stream *s);
 void journal_stream_trim(struct chassis_journal *j, struct stream *s, uint64_t through);
 /* What was appended up to `index` with this sequence is written, and synced if that is. */
 void journal_stream_written(struct chassis_journal *j, struct stream *s, uint64_t index,

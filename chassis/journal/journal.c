@@ -325,7 +325,9 @@ static void complete(struct chassis_journal *j)
         }
         a->next = NULL;
         struct stream *s = journal_stream_find(j, a->stream);
-        journal_stream_written(j, s, a->last_index, a->batch);
+        if (s != NULL) { /* not forgotten meanwhile */
+            journal_stream_written(j, s, a->last_index, a->batch);
+        }
         a->done(a);
     }
 }
@@ -510,6 +512,22 @@ void chassis_journal_reset(struct chassis_journal *j, uint32_t stream, uint64_t 
     journal_put(j, &h, chassis_view(NULL, 0), &at);
     journal_stream_reset(j, s, &h, at.segment);
     journal_scans_cut(j, stream, 0, next_index);
+    journal_collect(j);
+    journal_flush_soon(j);
+}
+
+void chassis_journal_forget(struct chassis_journal *j, uint32_t stream)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->reading);
+    struct stream *s = journal_stream_find(j, stream);
+    if (s == NULL || j->closing) {
+        return;
+    }
+    struct record_header h = {.kind = RECORD_RESET, .type = 1, .stream = stream};
+    struct place at;
+    j->free_after = journal_put(j, &h, chassis_view(NULL, 0), &at);
+    journal_stream_forget(j, s);
+    journal_scans_cut(j, stream, 0, 1);
     journal_collect(j);
     journal_flush_soon(j);
 }

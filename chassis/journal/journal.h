@@ -127,6 +127,13 @@ void chassis_journal_trim(struct chassis_journal *journal, uint32_t stream, uint
 void chassis_journal_reset(struct chassis_journal *journal, uint32_t stream, uint64_t next_index,
                            uint64_t last_term);
 
+/* The stream is gone for good, and with it where it ended; its number may be used again, from index 1.
+ * Durable with the next append: a crash before brings it back as it was. */
+void chassis_journal_forget(struct chassis_journal *journal, uint32_t stream);
+/* Every stream there is, in no order; `each` changes nothing. */
+void chassis_journal_each_stream(struct chassis_journal *journal,
+                                 void (*each)(uint32_t stream, void *data), void *data);
+
 /* ---- reading away from the owner ----
  *
  * A scan is opened, refreshed and closed on the owner and read on any other role, one call at a time

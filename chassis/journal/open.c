@@ -54,6 +54,12 @@ static int replay(struct journal_walk *walk, const struct record_header *h, uint
         ok = ok && h->kind == RECORD_RESET;
     }
     struct place at = {segment, offset};
+    if (ok && h->kind == RECORD_RESET && h->type == 1) {
+        if (s != NULL) {
+            journal_stream_forget(j, s);
+        }
+        return 0;
+    }
     s = ok ? journal_stream_make(j, h->stream) : NULL;
     if (ok && h->kind == RECORD_DATA) {
         journal_stream_add(j, s, h, at, NULL);
@@ -142,6 +148,30 @@ static int make_first(struct chassis_journal *j, struct journal_walk *walk,
     return 0;
 }
 
+/* Behind the mark of a clean shutdown nothing is looked for, so it must not be the last record when
+ * what is written next is torn. */
+static int end_clean(struct chassis_journal *j, struct journal_walk *walk)
+{
+    const struct walk_segment *tail = &walk->segments[walk->tail];
+    if (!walk->clean || tail->size - walk->tail_offset < RECORD_HEADER_SIZE) {
+        return 0;
+    }
+    struct record_header h = {.format = JOURNAL_FORMAT_OLDEST,
+                              .kind = RECORD_MARKER,
+                              .sequence = walk->last_sequence + 1,
+                              .durable = walk->last_sequence};
+    struct chassis_buf bytes = {0};
+    record_encode(&bytes, &h, chassis_view(NULL, 0));
+    int rc = j->disk->ops->write(tail->file, walk->tail_offset, bytes.data, bytes.len);
+    if (rc == 0) {
+        rc = j->disk->ops->sync(tail->file);
+    }
+    walk->tail_offset += (uint32_t)bytes.len;
+    walk->last_sequence++;
+    chassis_buf_fini(&bytes);
+    return rc;
+}
+
 static int recover(struct chassis_journal *j, struct journal_walk *walk, struct chassis_error *err)
 {
     int rc = journal_walk_files(walk, true, err);
@@ -171,6 +201,7 @@ static int recover(struct chassis_journal *j, struct journal_walk *walk, struct 
             rc = j->disk->ops->sync(walk->segments[i].file);
         }
     }
+    rc = rc == 0 ? end_clean(j, walk) : rc;
     return rc == 0 ? write_high_water(j, walk, err)
                    : chassis_error_code(err, rc, "recover the journal in '%s'", j->directory);
 }

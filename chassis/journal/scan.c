@@ -10,7 +10,7 @@
 
 enum {
     SCAN_RUNS_MAX = 512, /* index entries held at once: 128 MiB of log where a stream is dense */
-    SCAN_PINS_MAX = 64,  /* segments held at once, more only if one entry needs them */
+    SCAN_PINS_MAX = 16,  /* segments held at once, more only if one entry needs them */
 };
 
 struct pin {

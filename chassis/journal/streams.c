@@ -55,10 +55,30 @@ struct stream *journal_stream_make(struct chassis_journal *j, uint32_t id)
     s = chassis_base_zalloc(sizeof *s);
     s->id = id;
     s->first = 1;
+    s->rewrite_sequence = j->last_sequence + 1; /* appends to one of this number, now forgotten */
+    s->rewrite_index = 1;
     chassis_list_init(&s->link);
     table_put(j, s);
     j->n_streams++;
     return s;
+}
+
+/* Close the gap the stream leaves in the table (Knuth 6.4, algorithm R). */
+static void table_remove(struct chassis_journal *j, const struct stream *s)
+{
+    uint32_t mask = j->cap_table - 1, gap = hash_id(s->id) & mask;
+    while (j->table[gap] != s) {
+        gap = (gap + 1) & mask;
+    }
+    for (uint32_t i = (gap + 1) & mask; j->table[i] != NULL; i = (i + 1) & mask) {
+        uint32_t home = hash_id(j->table[i]->id) & mask;
+        if (((i - home) & mask) >= ((i - gap) & mask)) {
+            j->table[gap] = j->table[i];
+            gap = i;
+        }
+    }
+    j->table[gap] = NULL;
+    j->n_streams--;
 }
 
 /* Let the segment that holds the state of a stream without records know about it. */
@@ -177,7 +197,7 @@ static void cached_free(struct chassis_journal *j, struct stream *s, struct cach
     j->cached_bytes -= c->length + sizeof *c;
     s->cache_n--;
     free(c);
-    if (s->cache_n == 0 && s->cache_cap > 64) {
+    if (s->cache_n == 0) {
         free(s->cache);
         s->cache = NULL;
         s->cache_cap = 0;
@@ -447,20 +467,50 @@ struct chassis_journal_stream chassis_journal_stream(struct chassis_journal *j, 
     };
 }
 
+static void stream_free(struct chassis_journal *j, struct stream *s)
+{
+    while (s->cache_n != 0) {
+        cache_pop_back(j, s);
+    }
+    free(s->cache);
+    free(s->entries);
+    free(s->terms);
+    free(s);
+}
+
+void journal_stream_forget(struct chassis_journal *j, struct stream *s)
+{
+    struct stream **link = &j->unsynced_streams;
+    while (s->is_unsynced && *link != s) {
+        link = &(*link)->next_unsynced;
+    }
+    if (s->is_unsynced) {
+        *link = s->next_unsynced;
+    }
+    keep_bytes(j, s, 0, 1);
+    journal_entries_cut(j, s, 0);
+    chassis_list_remove(&s->link);
+    table_remove(j, s);
+    stream_free(j, s);
+}
+
+void chassis_journal_each_stream(struct chassis_journal *j,
+                                 void (*each)(uint32_t stream, void *data), void *data)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner));
+    for (uint32_t i = 0; i < j->cap_table; i++) {
+        if (j->table[i] != NULL) {
+            each(j->table[i]->id, data);
+        }
+    }
+}
+
 void journal_streams_free(struct chassis_journal *j)
 {
     for (uint32_t i = 0; i < j->cap_table; i++) {
-        struct stream *s = j->table[i];
-        if (s == NULL) {
-            continue;
+        if (j->table[i] != NULL) {
+            stream_free(j, j->table[i]);
         }
-        while (s->cache_n != 0) {
-            cache_pop_back(j, s);
-        }
-        free(s->cache);
-        free(s->entries);
-        free(s->terms);
-        free(s);
     }
     free(j->table);
 }

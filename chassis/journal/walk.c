@@ -215,7 +215,9 @@ static int search_beyond(struct journal_walk *s, struct journal_window *w, unsig
 static int judge_tail(struct journal_walk *s, struct journal_window *w, struct chassis_error *err)
 {
     uint64_t durable = s->high_water.sequence;
-    if (durable <= s->last_sequence && !s->clean) {
+    /* An opened journal goes on behind that mark with another one, if there is room for it. */
+    bool room = s->segments[s->tail].size - s->tail_offset >= RECORD_HEADER_SIZE;
+    if (durable <= s->last_sequence && !(s->clean && room)) {
         int rc = search_beyond(s, w, s->tail, s->tail_offset, &durable);
         for (unsigned i = s->tail + 1; rc == 0 && i < s->n_segments; i++) {
             rc = search_beyond(s, w, i, SEGMENT_HEADER_SIZE, &durable);

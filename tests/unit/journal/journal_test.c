@@ -255,6 +255,86 @@ static void a_sync_covers_what_did_not_ask_for_it(void **state)
     rig_fini(&r);
 }
 
+static void forget_now(void *data)
+{
+    struct rig_cut *c = data;
+    chassis_journal_forget(c->rig->journal, c->stream);
+}
+static void count_stream(uint32_t stream, void *data)
+{
+    *(uint64_t *)data += stream;
+}
+static void sum_streams(void *data)
+{
+    struct rig_cut *c = data;
+    c->index = 0;
+    chassis_journal_each_stream(c->rig->journal, count_stream, &c->index);
+}
+
+static void a_forgotten_stream_is_gone_and_its_number_may_begin_again(void **state)
+{
+    struct rig r;
+    char payload[900] = {'a'};
+    rig_init(&r, 1, 4096);
+    assert_int_equal(rig_open(&r), 0);
+    uint64_t sum = 0;
+    for (uint32_t s = 1; s <= 40; s++) {
+        assert_int_equal(rig_put(&r, s, 1, 3, 5, chassis_view(payload, sizeof payload)), 0);
+        sum += s;
+    }
+    rig_trim(&r, 7, 3); /* one whose state alone is kept */
+    for (uint32_t s = 1; s <= 39; s++) {
+        struct rig_cut c = {&r, s, 0};
+        chassis_sim_call(r.options.owner, forget_now, &c);
+        sum -= s;
+        chassis_sim_call(r.options.owner, sum_streams, &c);
+        assert_int_equal(c.index, sum);
+        assert_int_equal(rig_read(&r, s, 1, 1).rc, CHASSIS_NOT_FOUND);
+        assert_int_equal(rig_read(&r, 40, 1, SIZE_MAX).n, 3);
+    }
+    rig_run(&r, 50 * CHASSIS_NS_PER_MS);
+    assert_in_range(segments(&r), 1, 4);
+    assert_int_equal(rig_put(&r, 5, 2, 1, 6, text("x")), CHASSIS_OUT_OF_RANGE);
+    assert_int_equal(rig_put(&r, 5, 1, 1, 6, text("again")), 0);
+    for (unsigned round = 0; round < 3; round++) {
+        struct rig_look l = rig_read(&r, 5, 1, SIZE_MAX);
+        assert_int_equal(l.n, 1);
+        assert_string_equal(l.text, "again");
+        assert_int_equal(l.info.durable_index, 1);
+        assert_int_equal(rig_read(&r, 6, 1, 1).info.last_index, 0);
+        struct rig_cut c = {&r, 0, 0};
+        chassis_sim_call(r.options.owner, sum_streams, &c);
+        assert_int_equal(c.index, 45);
+        assert_int_equal(rig_crash(&r, true), 0);
+    }
+    rig_fini(&r);
+}
+
+/* What is appended while the stream is forgotten and made again counts for the one it went to. */
+static void appends_under_way_do_not_count_for_a_stream_begun_again(void **state)
+{
+    struct rig r;
+    rig_init(&r, 1, 1 << 16);
+    assert_int_equal(rig_open(&r), 0);
+    struct rig_append a = {.base.stream = 1, .rig = &r, .index = 1, .n = 9, .payload = text("a")};
+    struct rig_append b = {.base.stream = 1, .rig = &r, .index = 1, .n = 9, .payload = text("b")};
+    struct rig_cut c = {&r, 1, 0};
+    chassis_sim_call(r.options.owner, rig_append_now, &a);
+    rig_run(&r, 1000); /* it is being written */
+    chassis_sim_call(r.options.owner, forget_now, &c);
+    chassis_sim_call(r.options.owner, rig_append_now, &b);
+    while (!a.done) {
+        rig_run(&r, 1000);
+    }
+    assert_false(b.done);
+    assert_int_equal(rig_read(&r, 1, 1, 1).info.written_index, 0);
+    assert_int_equal(rig_read(&r, 1, 1, 1).info.durable_index, 0);
+    rig_run(&r, 4 * CHASSIS_NS_PER_MS);
+    assert_true(b.done);
+    assert_int_equal(rig_read(&r, 1, 1, 1).info.durable_index, 9);
+    rig_fini(&r);
+}
+
 static void fault_body(void *data)
 {
     struct rig r;
@@ -443,6 +523,8 @@ int main(void)
         cmocka_unit_test(one_sync_carries_what_arrived_meanwhile),
         cmocka_unit_test(an_append_waits_for_no_more_than_it_asks_for),
         cmocka_unit_test(a_sync_covers_what_did_not_ask_for_it),
+        cmocka_unit_test(a_forgotten_stream_is_gone_and_its_number_may_begin_again),
+        cmocka_unit_test(appends_under_way_do_not_count_for_a_stream_begun_again),
         cmocka_unit_test(any_failure_while_opening_is_an_error_and_harmless),
         cmocka_unit_test(a_failed_write_or_sync_ends_the_process),
         cmocka_unit_test(a_hundred_thousand_streams_cost_little),
