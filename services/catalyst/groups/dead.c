@@ -136,11 +136,14 @@ static void finish(struct cat_burial *b)
 static void give_up(struct cat_burial *b, const struct chassis_error *err)
 {
     struct cat_group *g = b->work.group;
-    chassis_log_warn(g->all->options.log, "cannot store dead letters now",
-                     chassis_f_view("stream", chassis_buf_view(&b->own_stream)),
-                     chassis_f_view("group", chassis_buf_view(&b->own_group)),
-                     chassis_f_view("dead-letter stream", chassis_buf_view(&b->stream)),
-                     chassis_f_str("error", chassis_error_text(err)));
+    if (!g->burial_fails) {
+        chassis_log_warn(g->all->options.log, "cannot store dead letters now",
+                         chassis_f_view("stream", chassis_buf_view(&b->own_stream)),
+                         chassis_f_view("group", chassis_buf_view(&b->own_group)),
+                         chassis_f_view("dead-letter stream", chassis_buf_view(&b->stream)),
+                         chassis_f_str("error", chassis_error_text(err)));
+    }
+    g->burial_fails = true;
     finish(b);
 }
 
@@ -303,6 +306,7 @@ static void published(struct cat_publish *publish)
         give_up(b, &publish->err);
         return;
     }
+    b->work.group->burial_fails = false;
     for (uint32_t i = 0; i < publish->n_events; i++) {
         judge(&b->items[b->of[i]], &b->events[i]);
     }

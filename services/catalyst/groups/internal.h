@@ -93,6 +93,7 @@ struct cat_group {
     bool reader_waits; /* it gave an event that was not taken, or has not begun */
     struct cat_fetching *fetching;
     struct cat_burial *burial;
+    bool fetch_fails, burial_fails; /* lately; said in the log once */
 
     uint64_t due_ns; /* in the heap of all groups, by at_due */
     uint32_t at_due;

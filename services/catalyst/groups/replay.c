@@ -126,6 +126,9 @@ static void saved(void *data, int status, const struct chassis_error *err)
 static void walked(struct walk *w)
 {
     struct cat_group *g = w->work.group;
+    if (g->all->closing && w->err.code == 0) {
+        chassis_error_set(&w->err, CHASSIS_SHUTTING_DOWN, "the service is shutting down");
+    }
     if (w->kind == PEEK || g->state != CAT_GROUP_LIVE || w->count == 0) {
         finish(w);
         return;
@@ -312,7 +315,7 @@ static void slice(struct walk *w)
     struct cat_stream_info stream;
     uint64_t room = w->limit - w->count < SLICE ? w->limit - w->count : SLICE;
     bool more = w->sequences != NULL ? w->at < w->n : w->from <= w->last;
-    if (!more || room == 0 || w->err.code != 0 || g->state != CAT_GROUP_LIVE ||
+    if (!more || room == 0 || w->err.code != 0 || g->state != CAT_GROUP_LIVE || g->all->closing ||
         cat_stream_get(g->all->options.broker, chassis_buf_view(&w->dead_stream), &stream, NULL)) {
         walked(w);
         return;

@@ -243,7 +243,7 @@ static void not_fetched(struct cat_fetching *f, int status, uint64_t next,
             lost++;
         }
     }
-    if (failed) {
+    if (failed && !g->fetch_fails) {
         chassis_log_warn(g->all->options.log, "cannot read events for redelivery",
                          chassis_f_view("stream", g->config.stream),
                          chassis_f_view("group", g->config.name),
@@ -256,6 +256,7 @@ static void not_fetched(struct cat_fetching *f, int status, uint64_t next,
         cat_group_measure(g, CAT_MEASURE_LOST, lost);
         g->lost += lost;
     }
+    g->fetch_fails = failed;
 }
 
 static void fetch_done(struct cat_fetch *fetch, int status, uint64_t next,

@@ -1,4 +1,6 @@
 /* Groups as their members see them, over the real broker in virtual time. */
+#include <chassis/metrics.h>
+
 #include "rig.h"
 
 static const struct cat_group_config billing = {
@@ -379,6 +381,49 @@ static void credit_lent_to_a_retry_is_not_given_to_a_new_event(void **state)
     assert_int_equal(a.seen[6].sequence, 3);
 }
 
+static void a_changed_configuration_holds_from_then_on(void **state)
+{
+    struct cat_group_config config = billing;
+    with(billing);
+    a = consumer("a", HOLD, 100);
+    join(&a);
+    publish("orders", "x", 4, "x", NULL, 0);
+    world_run(10);
+    assert_int_equal(a.n, 4);
+    config.ordered_by_key = true; /* keys begin anew: what is in flight comes again */
+    assert_int_equal(update_group(&config), 0);
+    world_run(10);
+    assert_int_equal(a.n, 8);
+    assert_int_equal(saw(&a, 4), 2);
+    config.filter = V("{\"exact\": {\"subject\": \"y\"}}");
+    config.in_flight_max = 5;
+    assert_int_equal(update_group(&config), 0);
+    publish("orders", "x", 4, "x", NULL, 0);
+    publish("orders", "y", 4, "y", NULL, 0);
+    world_run(10);
+    struct cat_group_info info = group_info("orders", "billing");
+    assert_int_equal(info.in_flight, 5);
+    assert_int_equal(info.next_sequence, 13);
+    assert_int_equal(saw(&a, 9), 1);
+}
+
+static void metrics_tell_of_each_group(void **state)
+{
+    struct chassis_buf text = {0};
+    with(billing);
+    join(&a);
+    publish("orders", "e", 5, NULL, NULL, 0);
+    world_run(3000);
+    chassis_metrics_render(&text);
+    const char *acks = strstr((char *)text.data,
+                              "catalyst_group_acks_total{stream=\"orders\",group=\"billing\"} ");
+    assert_non_null(acks);
+    assert_true(strtoul(strchr(acks, '}') + 1, NULL, 10) >= 5);
+    assert_non_null(
+        strstr((char *)text.data, "catalyst_group_lag{stream=\"orders\",group=\"billing\"} 0"));
+    chassis_buf_fini(&text);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -400,6 +445,8 @@ int main(void)
         T(seeking_moves_the_group_and_forgets_what_is_in_flight),
         T(a_group_that_fell_off_the_log_goes_on_at_the_first_kept),
         T(credit_lent_to_a_retry_is_not_given_to_a_new_event),
+        T(a_changed_configuration_holds_from_then_on),
+        T(metrics_tell_of_each_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

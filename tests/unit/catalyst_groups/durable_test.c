@@ -130,6 +130,57 @@ static void order_by_key_holds_across_a_crash(void **state)
     assert_int_equal(a.seen[1].sequence, 2);
 }
 
+static void what_is_said_to_be_done_survives_a_crash_at_once(void **state)
+{
+    struct cat_start to = {.kind = CAT_START_SEQUENCE, .sequence = 4};
+    with(billing);
+    publish("orders", "e", 5, NULL, NULL, 0);
+    assert_int_equal(seek_group("orders", "billing", to), 0);
+    world_crash(true);
+    assert_int_equal(group_info("orders", "billing").next_sequence, 4);
+    a.policy = ANSWER_TERM;
+    join(&a);
+    world_run(100);
+    assert_int_equal(a.n, 2);
+    a.credit = 0;
+    a.policy = HOLD;
+    leave(&a);
+    assert_int_equal(replay("orders", "billing", NULL, 0), 0);
+    assert_int_equal(w.count, 2);
+    world_crash(true);
+    join(&b);
+    world_run(50);
+    assert_int_equal(b.n, 2);
+    peek_letters("orders", "billing", 0, 100, &letters);
+    assert_int_equal(letters.n, 0);
+}
+
+static void a_stream_that_forgets_in_a_crash_takes_its_groups_back(void **state)
+{
+    struct cat_stream_config stream = {.name = V("memory"), .durability = CAT_MEMORY};
+    struct cat_group_config config = billing;
+    assert_int_equal(make_stream(&stream), 0);
+    config.stream = V("memory");
+    with(config);
+    a.stream = "memory";
+    join(&a);
+    publish("memory", "e", 10, NULL, NULL, 0);
+    world_run(100);
+    assert_int_equal(a.n, 10);
+    world_crash(true);
+    uint64_t last = stream_info("memory").log.last;
+    assert_true(group_info("memory", "billing").next_sequence <= last + 1);
+    a = consumer("a", ANSWER_ACK, 100);
+    a.stream = "memory";
+    join(&a);
+    world_run(100);
+    a.n = 0;
+    publish("memory", "f", 10, NULL, NULL, 0);
+    world_run(100);
+    assert_int_equal(a.n, 10); /* none is taken for one that was seen */
+    assert_string_equal(a.seen[0].id, "f1");
+}
+
 static void groups_are_made_changed_and_removed(void **state)
 {
     struct cat_group_config config = billing, other = billing;
@@ -540,6 +591,8 @@ int main(void)
         T(what_was_acknowledged_does_not_come_again_after_a_restart),
         T(a_crash_forgets_what_was_answered_in_the_last_moment_only),
         T(order_by_key_holds_across_a_crash),
+        T(what_is_said_to_be_done_survives_a_crash_at_once),
+        T(a_stream_that_forgets_in_a_crash_takes_its_groups_back),
         T(groups_are_made_changed_and_removed),
         T(a_deleted_stream_takes_its_groups_along),
         T(bad_configurations_are_refused_by_name_of_the_field),
