@@ -15,6 +15,7 @@ enum {
     BEAT_MS = 200,
     KEY_RETRY_MS = 1000,
     SCAN_MS_MAX = 1000,
+    SCAN_MORE_MS = 10,
     REMOVALS_MAX = 256, /* proposed at one time; the rest at the next scan */
 };
 
@@ -331,6 +332,9 @@ static int scan_store(struct chassis_txn *txn, void *data, struct chassis_error 
 static void arm_scan(struct bp_sd *sd)
 {
     uint64_t period = sd->options.ttl_ms / 4 < SCAN_MS_MAX ? sd->options.ttl_ms / 4 : SCAN_MS_MAX;
+    if (bp_expiry_more(&sd->expiry) && period > SCAN_MORE_MS) {
+        period = SCAN_MORE_MS; /* in pieces: the loop has others to serve */
+    }
     chassis_post_after(sd->options.loop, &sd->scan_timer,
                        (period != 0 ? period : 1) * CHASSIS_NS_PER_MS);
 }

@@ -1,6 +1,7 @@
 #include "blueprint/key_value/model.h"
 #include "blueprint/machine.h"
 #include "kv_fixture.h"
+#include "base/prng.h"
 #include "os/os.h"
 
 #define S(n) ((n)*INT64_C(1000000000))
@@ -346,6 +347,105 @@ static void a_process_that_never_reported_is_removed_after_two_minutes(void **st
     sd_fini(&sd);
 }
 
+/* A scan looks at what is due, whatever is registered, and at nobody who reports in time but once in
+ * a time to live. */
+static void a_scan_costs_what_is_due(void **state)
+{
+    enum { PROCESSES = 5000, SILENT = 7 };
+    const uint64_t s = CHASSIS_NS_PER_S;
+    struct sd sd;
+    struct bp_expiry e;
+    struct due due = {0};
+    struct bp_expiry_limits limits = {15 * s, 120 * s, 600 * s};
+    char pid[32], nonce[64];
+    sd_init(&sd);
+    bp_expiry_init(&e, &limits);
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        snprintf(pid, sizeof pid, "p%u", i);
+        snprintf(nonce, sizeof nonce, "%s%u", NONCE, i);
+        reg(&sd, pid, "echo", nonce);
+        report(&sd, pid, 2 * i + 1, BP_SD_RUNNING);
+    }
+    assert_int_equal(scan(&sd, &e, 100 * s, &due), 0);
+    assert_true(bp_expiry_more(&e)); /* the store is read in pieces */
+    while (bp_expiry_more(&e)) {
+        assert_int_equal(scan(&sd, &e, 100 * s, &due), 0);
+    }
+    assert_int_equal(e.n, PROCESSES);
+    for (unsigned at = 101; at < 115; at++) { /* everybody reports each second but seven */
+        for (unsigned i = SILENT; i < PROCESSES; i++) {
+            snprintf(pid, sizeof pid, "p%u", i);
+            bp_expiry_touch(&e, V(pid), at * s, 1);
+        }
+        assert_int_equal(scan(&sd, &e, at * s, &due), 0);
+    }
+    assert_int_equal(e.looked, 0);
+    do {
+        scan(&sd, &e, 115 * s, &due);
+    } while (bp_expiry_more(&e));
+    assert_int_equal(due.n, SILENT);
+    assert_int_equal(due.last, BP_SD_EXPIRED);
+    assert_int_equal(e.looked, PROCESSES);
+    assert_int_equal(scan(&sd, &e, 128 * s, &due), 0);
+    assert_int_equal(e.looked, PROCESSES);
+    reg(&sd, "late", "echo", "a nonce of its own");
+    assert_int_equal(scan(&sd, &e, 128 * s, &due), 0);
+    assert_int_equal(e.n, PROCESSES + 1); /* found by its transition */
+    assert_int_equal(removal(&sd, "late", 0, BP_SD_FINALIZED), 0);
+    due.n = 0;
+    do {
+        scan(&sd, &e, 400 * s, &due);
+    } while (bp_expiry_more(&e));
+    assert_int_equal(due.n, PROCESSES - SILENT); /* and dropped with its record */
+    assert_int_equal(e.n, PROCESSES);
+    bp_expiry_fini(&e);
+    sd_fini(&sd);
+}
+
+/* Against a plain list: whoever is due is named, in the order of time, whatever moves meanwhile. */
+static void those_due_are_those_who_are_silent(void **state)
+{
+    enum { PROCESSES = 200, TTL = 50 };
+    struct sd sd;
+    struct bp_expiry e;
+    struct due due = {0};
+    struct bp_expiry_limits limits = {TTL, 1000000, 1000000};
+    struct chassis_prng prng;
+    uint64_t seen[PROCESSES] = {0}, now = 1;
+    bool gone[PROCESSES] = {false};
+    char pid[32], nonce[64];
+    sd_init(&sd);
+    chassis_prng_init(&prng, 7);
+    bp_expiry_init(&e, &limits);
+    for (unsigned i = 0; i < PROCESSES; i++) {
+        snprintf(pid, sizeof pid, "p%u", i);
+        snprintf(nonce, sizeof nonce, "%s%u", NONCE, i);
+        reg(&sd, pid, "echo", nonce);
+        report(&sd, pid, 2 * i + 1, BP_SD_RUNNING);
+        seen[i] = now;
+    }
+    scan(&sd, &e, now, &due);
+    for (unsigned step = 0; step < 400; step++) {
+        now += chassis_prng_below(&prng, 5);
+        for (unsigned k = 0; k < 20; k++) {
+            unsigned i = (unsigned)chassis_prng_below(&prng, PROCESSES);
+            snprintf(pid, sizeof pid, "p%u", i);
+            bp_expiry_touch(&e, V(pid), now, 1);
+            seen[i] = gone[i] ? seen[i] : now;
+        }
+        unsigned expected = 0;
+        for (unsigned i = 0; i < PROCESSES; i++) {
+            bool over = !gone[i] && now - seen[i] >= TTL;
+            gone[i] = gone[i] || over;
+            expected += over;
+        }
+        assert_int_equal(scan(&sd, &e, now, &due), expected);
+    }
+    assert_true(due.n > 10 && due.n < PROCESSES);
+    bp_expiry_fini(&e);
+    sd_fini(&sd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +458,8 @@ int main(void)
         cmocka_unit_test(a_key_id_belongs_to_one_key),
         cmocka_unit_test(silence_expires_and_a_new_leader_gives_a_full_time_to_live),
         cmocka_unit_test(a_process_that_never_reported_is_removed_after_two_minutes),
+        cmocka_unit_test(a_scan_costs_what_is_due),
+        cmocka_unit_test(those_due_are_those_who_are_silent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
