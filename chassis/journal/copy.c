@@ -144,12 +144,25 @@ static void apply_moves(struct chassis_journal *j)
     }
 }
 
+/* Let go of the segment and of the memory, a megabyte or two. */
+void journal_copy_fini(struct chassis_journal *j)
+{
+    struct copy_job *job = &j->copy;
+    if (job->segment != NULL) {
+        journal_segment_unref(j->disk, job->segment);
+        job->segment = NULL;
+    }
+    chassis_buf_fini(&job->bytes);
+    free(job->moves);
+    job->moves = NULL;
+    job->n_moves = job->cap_moves = 0;
+}
+
 static void end_segment(struct chassis_journal *j)
 {
     struct copy_job *job = &j->copy;
     journal_entries_leave(j, job->segment);
-    journal_segment_unref(j->disk, job->segment);
-    job->segment = NULL;
+    journal_copy_fini(j);
     journal_collect(j);
 }
 
@@ -198,13 +211,4 @@ void journal_copy_init(struct chassis_journal *j)
 {
     j->copy.task.run = copy_read;
     j->copy.done.run = copy_done;
-}
-
-void journal_copy_fini(struct chassis_journal *j)
-{
-    if (j->copy.segment != NULL) {
-        journal_segment_unref(j->disk, j->copy.segment);
-    }
-    chassis_buf_fini(&j->copy.bytes);
-    free(j->copy.moves);
 }

@@ -168,7 +168,8 @@ uint64_t chassis_journal_scan_next(const struct chassis_journal_scan *scan);
 uint64_t chassis_journal_scan_end(const struct chassis_journal_scan *scan);
 /* Owner. Move the bound forward and let go of what was passed. CHASSIS_NOT_FOUND if the next record
  * was trimmed meanwhile (the text names the first kept), CHASSIS_ABORTED if records that were already
- * read have been replaced; the scan then stays as it was. A bound may lie before written_index: at
+ * read have been replaced, CHASSIS_SHUTTING_DOWN once the journal is closed; the scan then stays as it
+ * was. A bound may lie before written_index: at
  * most so many segments are held at once. */
 int chassis_journal_scan_refresh(struct chassis_journal_scan *scan, struct chassis_error *err);
 /* Owner. NULL is fine; also after the journal was closed or abandoned. */

@@ -174,7 +174,10 @@ int chassis_journal_scan_open(struct chassis_journal *j, uint32_t stream, uint64
 int chassis_journal_scan_refresh(struct chassis_journal_scan *scan, struct chassis_error *err)
 {
     struct chassis_journal *j = scan->journal;
-    CHASSIS_ASSERT(j != NULL && chassis_is_current(j->owner));
+    if (j == NULL) {
+        return chassis_error_set(err, CHASSIS_SHUTTING_DOWN, "the journal is closed");
+    }
+    CHASSIS_ASSERT(chassis_is_current(j->owner));
     const struct stream *s = journal_stream_find(j, scan->stream);
     if (s != NULL && scan->next < s->first) {
         return no_record(scan->stream, scan->next, s, err);

@@ -229,6 +229,33 @@ static void an_append_waits_for_no_more_than_it_asks_for(void **state)
     }
 }
 
+static void under_load_syncs_come_at_the_interval(void **state)
+{
+    enum { N = 600 };
+    static struct rig_append appends[N];
+    struct rig r;
+    rig_init(&r, 1, 1 << 20);
+    r.options.sync_interval_ms = 100;
+    assert_int_equal(rig_open(&r), 0);
+    assert_int_equal(rig_put(&r, 2, 1, 1, 0, text("x")), 0);
+    rig_run(&r, CHASSIS_NS_PER_S);
+    uint64_t before = chassis_sim_disk_syncs(r.host);
+    for (unsigned i = 0; i < N; i++) { /* one a millisecond */
+        appends[i] = (struct rig_append){.base.stream = 1,
+                                         .base.durability = CHASSIS_JOURNAL_INTERVAL,
+                                         .rig = &r,
+                                         .index = i + 1,
+                                         .n = 1,
+                                         .payload = text("x")};
+        chassis_sim_call(r.options.owner, rig_append_now, &appends[i]);
+        rig_run(&r, CHASSIS_NS_PER_MS);
+        uint64_t durable = rig_read(&r, 1, i + 1, 1).info.durable_index;
+        assert_in_range(durable, i > 115 ? i - 115 : 0, i + 1);
+    }
+    assert_in_range(chassis_sim_disk_syncs(r.host) - before, 4, 7);
+    rig_fini(&r);
+}
+
 static void a_sync_covers_what_did_not_ask_for_it(void **state)
 {
     struct rig r;
@@ -522,6 +549,7 @@ int main(void)
         cmocka_unit_test(too_much_pending_is_busy),
         cmocka_unit_test(one_sync_carries_what_arrived_meanwhile),
         cmocka_unit_test(an_append_waits_for_no_more_than_it_asks_for),
+        cmocka_unit_test(under_load_syncs_come_at_the_interval),
         cmocka_unit_test(a_sync_covers_what_did_not_ask_for_it),
         cmocka_unit_test(a_forgotten_stream_is_gone_and_its_number_may_begin_again),
         cmocka_unit_test(appends_under_way_do_not_count_for_a_stream_begun_again),
