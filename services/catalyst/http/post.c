@@ -1,6 +1,7 @@
 /* POST: events in any mode of the binding, published as one. */
 #include "catalyst/event/http.h"
 
+#include "base/utf8.h"
 #include "catalyst/broker/intake.h"
 #include "catalyst/event/json.h"
 #include "catalyst/http/http.h"
@@ -100,13 +101,16 @@ static void read_binary(struct cat_intake *intake, const struct chassis_http_req
     struct cat_http_header headers[HEADERS_MAX];
     struct chassis_buf event = {0};
     struct chassis_error err = {0};
+    struct chassis_view id = {0};
     size_t n = 0;
     for (size_t i = 0; i < request->n_headers && n < HEADERS_MAX; i++) {
+        id = strcmp(request->headers[i].key, "ce-id") == 0 ? request->headers[i].value : id;
         headers[n++] = (struct cat_http_header){chassis_view_str(request->headers[i].key),
                                                 request->headers[i].value};
     }
     if (cat_http_read(headers, n, request->body, &event, &err) != 0) {
-        cat_intake_refuse(intake, chassis_view(NULL, 0), &err);
+        id.len = id.len <= CAT_EVENT_ID_SIZE_MAX && chassis_utf8_valid(id) ? id.len : 0;
+        cat_intake_refuse(intake, id, &err);
     } else {
         cat_intake_add(intake, chassis_buf_view(&event));
     }
