@@ -247,7 +247,7 @@ struct loading {
 /* What a stream that is not synced lost in a crash was never delivered: its sequences come again. */
 static void clamp(struct cat_group *g, const struct cat_stream_info *stream)
 {
-    if (g->place.next > stream->log.last + 1) {
+    if (stream->config.durability != CAT_FSYNC && g->place.next > stream->log.last + 1) {
         chassis_log_warn(
             g->all->options.log, "stream ends before the group's place: going back",
             chassis_f_view("stream", g->config.stream), chassis_f_view("group", g->config.name),

@@ -609,7 +609,7 @@ static void run_kept(const char *path)
 
 int main(int argc, char **argv)
 {
-    uint64_t seeds = 40, one = 0;
+    uint64_t seeds = 25, one = 0;
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--seeds") == 0) {
             seeds = strtoull(argv[i + 1], NULL, 10);

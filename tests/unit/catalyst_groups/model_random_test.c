@@ -6,7 +6,7 @@
 #include "catalyst/groups/model.h"
 #include "test.h"
 
-enum { EVENTS = 4000, KEYS = 6, HOLDERS = 4, STEPS = 6000, SEEDS = 40 };
+enum { EVENTS = 4000, KEYS = 6, HOLDERS = 4, STEPS = 6000, SEEDS = 16 };
 enum row_state { UNSEEN, DONE, BLOCKED, WAITING, READY, FETCHING, IN_FLIGHT, DEAD, LATER, STORING };
 
 struct row {
