@@ -37,6 +37,7 @@ static void a_project_is_read_with_defaults(void **state)
     struct chassis_error err = {0};
     assert_int_equal(load("name: shop\n"
                           "endpoint: [127.0.0.1:1, 127.0.0.1:2]\n"
+                          "events_endpoint: 127.0.0.1:3\n"
                           "cluster_secret: data/secret\n"
                           "services:\n"
                           "  - name: a\n"
@@ -52,6 +53,7 @@ static void a_project_is_read_with_defaults(void **state)
                      0);
     assert_string_equal(p.context.name, "shop");
     assert_string_equal(p.context.endpoint, "127.0.0.1:1,127.0.0.1:2");
+    assert_string_equal(p.context.events_endpoint, "127.0.0.1:3");
     assert_int_equal(p.context.cluster_secret[0], '/');
     assert_int_equal(p.n_services, 3);
     assert_string_equal(p.services[0].argv[2], "two words");
