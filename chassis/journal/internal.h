@@ -188,6 +188,7 @@ struct chassis_journal {
     uint64_t free_after;    /* … this sequence is durable */
     uint32_t durable_first; /* first segment in the synced high-water mark */
 
+    bool draining; /* accepts nothing more, and may use the reserve */
     bool closing;
     void (*closed)(void *data);
     void *closed_data;

@@ -452,7 +452,7 @@ int chassis_journal_append(struct chassis_journal *j, struct chassis_journal_app
                            struct chassis_error *err)
 {
     CHASSIS_ASSERT(chassis_is_current(j->owner) && a->n_records != 0 && !j->reading);
-    if (j->closing) {
+    if (j->draining) {
         return chassis_error_set(err, CHASSIS_SHUTTING_DOWN, "the journal is closing");
     }
     int rc = check_append(j, journal_stream_find(j, a->stream), a, err);
@@ -532,10 +532,17 @@ void chassis_journal_forget(struct chassis_journal *j, uint32_t stream)
     journal_flush_soon(j);
 }
 
+void chassis_journal_drain(struct chassis_journal *j)
+{
+    CHASSIS_ASSERT(chassis_is_current(j->owner));
+    j->draining = true;
+    journal_flush_soon(j);
+}
+
 void chassis_journal_close(struct chassis_journal *j, void (*closed)(void *data), void *data)
 {
     CHASSIS_ASSERT(chassis_is_current(j->owner) && !j->closing);
-    j->closing = true;
+    j->closing = j->draining = true;
     j->closed = closed;
     j->closed_data = data;
     struct record_header h = {.kind = RECORD_MARKER, .type = 1};

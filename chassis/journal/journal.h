@@ -88,6 +88,9 @@ struct chassis_journal_stream {
  * repair. CHASSIS_BAD_VERSION for a newer format, naming both. */
 int chassis_journal_open(const struct chassis_journal_options *options,
                          struct chassis_journal **ret_journal, struct chassis_error *err);
+/* Accept nothing more (CHASSIS_SHUTTING_DOWN); what was accepted may be written into the reserve. For
+ * those who must hear of all their appends before they let the journal close. */
+void chassis_journal_drain(struct chassis_journal *journal);
 /* Write what is pending, sync, write a clean-shutdown marker, close. `closed` runs on the owner. */
 void chassis_journal_close(struct chassis_journal *journal, void (*closed)(void *data), void *data);
 /* Free without writing anything, as a crash would: for simulations, after the host crashed. */

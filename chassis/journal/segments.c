@@ -187,7 +187,7 @@ void journal_prepare_init(struct chassis_journal *j)
 /* The first segment without a file, up to the number that should be there; NULL if all are. */
 static struct segment *unprepared(struct chassis_journal *j)
 {
-    uint32_t through = j->tail_segment + (j->closing ? 0 : SEGMENTS_AHEAD);
+    uint32_t through = j->tail_segment + (j->draining ? 0 : SEGMENTS_AHEAD);
     for (uint32_t n = j->tail_segment;; n++) {
         if (n - j->segments[0]->number == j->n_segments) {
             journal_segment_add(j, n, journal_segment_size(j, n));
@@ -246,7 +246,7 @@ void journal_prepare(struct chassis_journal *j)
     /* The reserve is what lets a journal write what it accepted when it closes, what is urgent, and
      * the state of streams whose segments shall be freed. */
     job->reserve_bytes =
-        j->closing || j->urgent || j->free_to > j->durable_first ? 0 : j->reserve_bytes;
+        j->draining || j->urgent || j->free_to > j->durable_first ? 0 : j->reserve_bytes;
     j->urgent = false;
     job->busy = true;
     chassis_post(j->preparer, &job->task);

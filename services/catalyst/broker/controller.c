@@ -746,6 +746,13 @@ static void on_close_task(struct chassis_task *task)
     b->journal_engine->ops->close(b->journal_engine, on_engine_closed, b);
 }
 
+/* After the flush of this turn, which comes before: what was published is appended. */
+static void on_drain(struct chassis_task *task)
+{
+    struct cat_broker *b = chassis_container_of(task, struct cat_broker, draining);
+    chassis_journal_drain(b->journal);
+}
+
 void cat_broker_close_if_idle(struct cat_broker *b)
 {
     if (b->closing) {
@@ -768,6 +775,8 @@ void cat_broker_close(struct cat_broker *b, void (*closed)(void *data), void *da
         cat_retention_disarm(b->sorted[i]);
     }
     cat_retention_fini(b);
+    b->draining.run = on_drain;
+    chassis_defer(b->loop, &b->draining);
     cat_broker_close_if_idle(b);
 }
 

@@ -129,7 +129,7 @@ struct cat_broker {
     void *deleted_data;
     struct chassis_list changes; /* of streams, under way */
     bool closing, engines_closing;
-    struct chassis_task close_task;
+    struct chassis_task close_task, draining;
     void (*closed)(void *data);
     void *closed_data;
 
