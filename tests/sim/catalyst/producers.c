@@ -25,6 +25,7 @@ struct producer {
     struct cat_publish_order order;
     uint64_t retry_ns;
     uint64_t sequences[NUMBERS]; /* of acknowledged events */
+    bool refused[NUMBERS];       /* later ones may have been taken then: it pipelines */
 };
 static struct producer producers[PRODUCERS];
 static bool stopped;
@@ -104,6 +105,13 @@ static void acknowledged(struct producer *p, const struct batch *b, uint32_t i)
     }
 }
 
+static void note_refused(struct producer *p, const struct batch *b)
+{
+    if (b->done && b->publish.status != 0) {
+        memset(p->refused + b->numbers[0], 1, b->publish.n_events);
+    }
+}
+
 /* Take answers, oldest first. After a refusal everything behind it is sent again too, in order. */
 static void take_answers(struct producer *p)
 {
@@ -121,6 +129,7 @@ static void take_answers(struct producer *p)
                 }
             }
             for (struct batch *later = b; later != NULL; later = later->next) {
+                note_refused(p, later);
                 later->sent = later->done = false;
             }
             w.report.refused++;
@@ -180,6 +189,7 @@ void producers_lost(void)
         struct producer *p = &producers[i];
         take_answers(p);
         for (struct batch *b = p->out; b != NULL; b = b->next) {
+            note_refused(p, b);
             b->sent = b->done = false;
         }
         p->order = (struct cat_publish_order){0};
@@ -208,11 +218,11 @@ void producers_check(void)
         uint64_t before = 0;
         for (uint32_t n = 1; n < p->next; n++) {
             uint64_t sequence = p->sequences[n];
-            if (sequence != 0 && sequence <= before) {
+            if (sequence != 0 && sequence <= before && !p->refused[n]) {
                 wrong("producer %u: event %u stands at %" PRIu64 ", behind it %" PRIu64, p->number,
                       n, sequence, before);
             }
-            before = sequence != 0 ? sequence : before;
+            before = sequence > before && !p->refused[n] ? sequence : before;
         }
     }
 }
