@@ -547,16 +547,34 @@ static int load_stream(void *data, struct chassis_view key, struct chassis_view 
     return 0;
 }
 
-/* What is left of streams that were deleted just before a crash. */
+/* What is left of streams that were deleted, or not yet made, just before a crash. */
+struct leftovers {
+    const struct cat_broker *broker;
+    uint32_t *numbers;
+    uint32_t n, cap;
+};
+
+static void find_leftover(uint32_t number, void *data)
+{
+    struct leftovers *l = data;
+    if (number < CAT_FIRST_STREAM || cat_model_by_number(l->broker, number) != NULL) {
+        return;
+    }
+    if (l->n == l->cap) {
+        l->cap = l->cap != 0 ? l->cap * 2 : 16;
+        l->numbers = chassis_base_realloc(l->numbers, l->cap * sizeof *l->numbers);
+    }
+    l->numbers[l->n++] = number;
+}
+
 static void drop_leftovers(struct cat_broker *b)
 {
-    for (uint32_t n = CAT_FIRST_STREAM; n < b->next_number; n++) {
-        struct chassis_journal_stream s = chassis_journal_stream(b->journal, n);
-        if (cat_model_by_number(b, n) == NULL && s.last_index >= s.first_index &&
-            s.last_index != 0) {
-            chassis_journal_trim(b->journal, n, s.last_index);
-        }
+    struct leftovers l = {.broker = b};
+    chassis_journal_each_stream(b->journal, find_leftover, &l);
+    for (uint32_t i = 0; i < l.n; i++) {
+        chassis_journal_forget(b->journal, l.numbers[i]);
     }
+    free(l.numbers);
 }
 
 static void on_catalog_idle(void *data)

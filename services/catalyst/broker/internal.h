@@ -154,7 +154,7 @@ bool cat_config_equal(const struct cat_stream_config *a, const struct cat_stream
 struct stream *cat_model_find(struct cat_broker *b, struct chassis_view name);
 /* Only one that is open. */
 struct stream *cat_model_open_stream(struct cat_broker *b, struct chassis_view name);
-struct stream *cat_model_by_number(struct cat_broker *b, uint32_t number);
+struct stream *cat_model_by_number(const struct cat_broker *b, uint32_t number);
 /* Known by name from now on, to nobody but the controller. Takes the configuration. */
 struct stream *cat_model_add(struct cat_broker *b, struct config **config, uint32_t number);
 /* Everybody sees it; its rules count. */

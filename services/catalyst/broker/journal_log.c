@@ -220,7 +220,7 @@ static void journal_log_close(struct cat_log *base)
 static void journal_log_destroy(struct cat_log *base)
 {
     struct journal_log *log = log_of(base);
-    chassis_journal_trim(log->engine->journal, log->number, bounds(log).last_index);
+    chassis_journal_forget(log->engine->journal, log->number);
     journal_log_close(base);
 }
 

@@ -112,7 +112,7 @@ static void grow(struct cat_broker *b)
 
 /* ---- by number ---- */
 
-struct stream *cat_model_by_number(struct cat_broker *b, uint32_t number)
+struct stream *cat_model_by_number(const struct cat_broker *b, uint32_t number)
 {
     uint32_t i = number - CAT_FIRST_STREAM;
     return number >= CAT_FIRST_STREAM && i < b->cap_numbers ? b->by_number[i] : NULL;
