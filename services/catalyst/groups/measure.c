@@ -51,11 +51,11 @@ static void watch_lag(struct cat_groups *all)
 void cat_group_measured(struct cat_group *g)
 {
     struct cat_groups *all = g->all;
-    if (others.counters[0] == NULL) {
-        make(&others, "", "other");
-    }
-    g->measures = &others;
     if (all->n_measured >= CAT_MEASURED_MAX - 1) {
+        if (others.counters[0] == NULL) {
+            make(&others, "", "other");
+        }
+        g->measures = &others;
         return;
     }
     char stream[CAT_NAME_MAX + 1], name[CAT_NAME_MAX + 1];
