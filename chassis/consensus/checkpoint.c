@@ -262,6 +262,7 @@ struct reader {
     struct chassis_disk *disk;
     struct chassis_file *file;
     const char *path;
+    const char *advice; /* what to do when it is damaged */
     uint64_t offset;
     struct chassis_buf data;
 };
@@ -269,11 +270,8 @@ struct reader {
 static int corrupt(const struct reader *r, uint64_t offset, const char *what,
                    struct chassis_error *err)
 {
-    return chassis_error_set(
-        err, CHASSIS_CORRUPT,
-        "'%s' is damaged at offset %llu: %s; remove this node's data directory "
-        "to have it rebuilt from its peers, or restore a backup",
-        r->path, (unsigned long long)offset, what);
+    return chassis_error_set(err, CHASSIS_CORRUPT, "'%s' is damaged at offset %llu: %s; %s",
+                             r->path, (unsigned long long)offset, what, r->advice);
 }
 
 /* The next `len` bytes, into r->data. */
@@ -451,6 +449,7 @@ static int open_reader(struct chassis_disk *disk, const char *path, struct reade
     memset(r, 0, sizeof *r);
     r->disk = disk;
     r->path = path;
+    r->advice = "see \"a node that refuses to start\" in docs/guide/backup-restore.md";
     int rc = disk->ops->open(disk, path, CHASSIS_DISK_READ, &r->file);
     return rc != 0 ? chassis_error_code(err, rc, "open '%s'", path) : 0;
 }
@@ -509,6 +508,7 @@ int checkpoint_copy(struct chassis_disk *disk, const char *from, const char *dir
     if (rc != 0) {
         return rc;
     }
+    r.advice = "this backup cannot be used: take another one";
     rc = read_header(&r, tables, n_tables, &h, err);
     if (rc == 0) {
         checkpoint_path(directory, h.index, path);

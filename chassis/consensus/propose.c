@@ -201,8 +201,15 @@ void chassis_consensus_propose(struct chassis_consensus *n, struct chassis_propo
     uint32_t held = (uint32_t)p->command.len + ENVELOPE_OVERHEAD_MAX;
     memset(s, 0, sizeof *s);
     s->node = n;
-    if (p->command.len > n->o.command_bytes_max || p->request_id.len > ENVELOPE_REQUEST_ID_MAX) {
-        refuse(n, p, CHASSIS_TOO_LARGE, "the command or its request id is too large");
+    if (p->request_id.len > ENVELOPE_REQUEST_ID_MAX) {
+        refuse(n, p, CHASSIS_TOO_LARGE, "the request id is longer than the limit of 64 bytes");
+        return;
+    }
+    if (p->command.len > n->o.command_bytes_max) {
+        char text[96];
+        snprintf(text, sizeof text, "the command has %zu bytes, the limit is %u", p->command.len,
+                 n->o.command_bytes_max);
+        refuse(n, p, CHASSIS_TOO_LARGE, text);
         return;
     }
     if (atomic_load(&n->refusing)) {

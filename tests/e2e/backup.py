@@ -47,6 +47,9 @@ def a_new_cluster_starts_from_a_backup(running):
     node = fresh.nodes[0]
     done = restore(node, file)
     check(done.code == 0, f"blueprint --restore: {(done.out + done.err).strip()[:200]}")
+    done = run([f"{processes.BIN}/blueprint", "--verify", *node.argv()[1:]])
+    check(done.code == 0 and "sound" in done.out,
+          f"verify before the first start: {(done.out + done.err).strip()[:120]}")
     fresh.start()
     after, restored = state(node)
     check(after == before, f"all {len(before)} records with their revisions and versions")
@@ -82,7 +85,9 @@ def damaged_or_foreign_files_are_refused(running):
         shutil.copy(file, bad)
         change(bad)
         done = restore(node, bad)
-        check(done.code != 0 and "bad.draft" in done.out + done.err,
+        text = done.out + done.err
+        check(done.code != 0 and "bad.draft" in text and "another" in text
+              and "remove" not in text,
               f"{name}: {(done.out + done.err).strip()[:160]}")
     check(restore(node, "/no/such/file").code != 0, "a file that is not there")
     check(restore(node, file).code == 0, "the right file is still taken afterwards")

@@ -105,6 +105,13 @@ def messages_no_client_would_send(running):
         for i in range(129):
             op = request.success.add().set
             op.key, op.value.type_url = str(i), VALUE
+        big = kv_pb.TxnRequest()
+        for i in range(4):  # each value is allowed, and the message
+            op = big.success.add()
+            op.set.key, op.set.value.type_url = f"big/{i}", VALUE
+            op.set.value.value = plain("x" * (650 << 10))
+        refused(lambda: c.unary(f"{KV}/Txn", big, kv_pb.TxnResponse), INVALID, "1572864",
+                "a transaction of 2.5 MiB")
         refused(lambda: c.unary(f"{KV}/Txn", request, kv_pb.TxnResponse), INVALID, ["129", "128"],
                 "a transaction of 129 operations")
         check(status_of(lambda: c.get("0"))[0] == "NOT_FOUND", "nothing of it was applied")

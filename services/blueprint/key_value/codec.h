@@ -15,7 +15,8 @@ enum {
     BP_KV_LEASE_MAX = 64,           /* bytes of a lease's name */
     BP_KV_ACTOR_MAX = 255,          /* bytes; longer ones are cut */
     BP_KV_OPS_MAX = 128,            /* operations and comparisons of a transaction, each */
-    BP_KV_TXN_BYTES_MAX = 3 << 20,  /* of a transaction and of what its gets answer */
+    BP_KV_TXN_VALUES_MAX = 3 << 19, /* of the values a transaction brings */
+    BP_KV_TXN_BYTES_MAX = 3 << 20,  /* of those and of what its gets answer */
     BP_KV_LEASE_RECORDS_MAX = 1024, /* attached to one lease */
     BP_KV_KINDS_MAX = 65536,
 };

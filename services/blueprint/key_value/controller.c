@@ -139,10 +139,10 @@ int bp_kv_check_txn(const struct bp_kv_txn *txn, struct chassis_error *err)
     if (r == 0) {
         r = check_ops(&txn->failure, "failure", &bytes, err);
     }
-    if (r == 0 && bytes > BP_KV_TXN_BYTES_MAX) {
+    if (r == 0 && bytes > BP_KV_TXN_VALUES_MAX) {
         r = chassis_error_set(err, CHASSIS_INVALID_ARGUMENT,
                               "the values of the transaction take %zu bytes, the limit is %d",
-                              bytes, BP_KV_TXN_BYTES_MAX);
+                              bytes, BP_KV_TXN_VALUES_MAX);
     }
     return r;
 }
