@@ -11,7 +11,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from e2e import (ALL, Client, Failed, check, dctl, echo_pb, events_pb, grpc, kv_pb, main,  # noqa: E402
-                 note, plain, processes, sd_pb, status_of, wait_for)
+                 note, plain, sd_pb, status_of, wait_for)
 
 ROUNDS = int(os.environ.get("DRAFT_E2E_ROUNDS", "24" if ALL else "6"))
 EVENTS, STREAM = "draft.events.v1", "blueprint"
@@ -186,6 +186,19 @@ def every_change_of_blueprint_is_stored_once_and_in_order(running):
     client.close()
 
 
+def a_stream_that_was_deleted_is_made_again(running):
+    catalyst = running.service("catalyst")
+    cluster = running.cluster(1, [f"--brokers.catalyst.url=http://{catalyst.address}"])
+    client = Client(cluster.addresses[0])
+    first = client.set("a", "1").meta.revision
+    wait_for("the first change", lambda: last_place(catalyst) >= first, 30, every=0.05)
+    check(dctl(catalyst.address, "streams", "delete", STREAM).code == 0, "the stream is deleted")
+    second = client.set("a", "2").meta.revision
+    wait_for("the next change", lambda: last_place(catalyst) >= second, 30, every=0.05)
+    check(True, "it is there again, with what came after")
+    client.close()
+
+
 def what_echo_is_told_arrives_at_audit_whoever_is_killed(running):
     catalyst = running.service("catalyst")
     url = f"--brokers.catalyst.url=http://{catalyst.address}"
@@ -277,4 +290,5 @@ def dctl_speaks_with_the_real_broker(running):
 
 
 main(every_change_of_blueprint_is_stored_once_and_in_order,
+     a_stream_that_was_deleted_is_made_again,
      what_echo_is_told_arrives_at_audit_whoever_is_killed, dctl_speaks_with_the_real_broker)

@@ -209,10 +209,11 @@ static void find(struct bp_events_sink *sink, const char *source)
 
 /* --- publishing --- */
 
-/* Whatever may pass later ends the connection: it is sent again in its place. */
-static bool passes_later(uint32_t grpc_code)
+/* Only what is wrong with the event itself stays so. Anything else (a full disk, a stream that was
+ * deleted) ends the connection: the event is sent again in its place. */
+static bool is_final(uint32_t grpc_code)
 {
-    return chassis_status_class(chassis_status_from_grpc((int)grpc_code)) == CHASSIS_CLASS_RETRY;
+    return (int)grpc_code == chassis_status_to_grpc(CHASSIS_INVALID_ARGUMENT);
 }
 
 static void on_response(struct chassis_client_stream *stream, const void *message,
@@ -229,7 +230,7 @@ static void on_response(struct chassis_client_stream *stream, const void *messag
         return;
     }
     for (size_t i = 0; i < res->n_refusals; i++) {
-        if (passes_later(res->refusals[i]->code)) {
+        if (!is_final(res->refusals[i]->code)) {
             lost(link, chassis_status_from_grpc((int)res->refusals[i]->code),
                  res->refusals[i]->text);
             return;
