@@ -240,7 +240,6 @@ void cat_group_gone(struct cat_group *g, int status, const struct chassis_error 
 struct loading {
     struct cat_groups *all;
     struct chassis_error *err;
-    struct chassis_buf orphans; /* struct cat_group *, of streams that are gone */
     int rc;
 };
 
@@ -295,8 +294,7 @@ static int load_one(void *data, struct chassis_view key, struct chassis_view val
     all->last_number = g->number > all->last_number ? g->number : all->last_number;
     if (cat_stream_get(all->options.broker, g->config.stream, &stream, NULL) != 0 ||
         stream.number != number) {
-        g->state = CAT_GROUP_GONE;
-        chassis_buf_append(&l->orphans, &g, sizeof(struct cat_group *));
+        g->state = CAT_GROUP_GONE; /* its stream is: load_finish removes its rows */
         return 0;
     }
     cat_groups_insert(all, g);
@@ -322,14 +320,12 @@ static int load_one(void *data, struct chassis_view key, struct chassis_view val
 
 static void load_finish(struct cat_groups *all, struct loading *l)
 {
-    for (size_t at = 0; at < l->orphans.len; at += sizeof(struct cat_group *)) {
-        struct cat_group *g;
-        memcpy(&g, l->orphans.data + at, sizeof(struct cat_group *));
-        if (l->rc == 0) {
+    chassis_list_foreach_safe (link, &all->groups) {
+        struct cat_group *g = chassis_list_entry(link, struct cat_group, link);
+        if (g->state == CAT_GROUP_GONE && l->rc == 0) {
             cat_group_remove_rows(g);
         }
     }
-    chassis_buf_fini(&l->orphans);
     for (size_t i = 0; i < all->n && l->rc == 0; i++) {
         cat_group_measured(all->sorted[i]);
         cat_group_touch(all->sorted[i]);

@@ -283,22 +283,15 @@ static void fetching_abandon(struct cat_work *work)
 /* Read what is ready, as far as there is credit for it. */
 static void redeliver(struct cat_group *g)
 {
-    if (g->fetching != NULL || g->place.ready.n == 0 || g->credit == 0) {
+    if (g->fetching != NULL || g->place.ready.n == 0 || g->credit == 0 ||
+        !cat_place_may_deliver(&g->place)) {
         return;
     }
-    struct cat_fetching *f = NULL;
-    while (cat_place_may_deliver(&g->place) && g->place.n_fetching < g->credit &&
-           (f == NULL || f->n < CAT_FETCH_MAX)) {
-        struct cat_entry *e = cat_place_fetch(&g->place);
-        if (e == NULL) {
-            break;
-        }
-        f = f != NULL ? f : chassis_base_zalloc(sizeof *f);
-        f->sequences[f->n++] = e->sequence;
-    }
-    if (f == NULL) {
-        return;
-    }
+    struct cat_fetching *f = chassis_base_zalloc(sizeof *f);
+    do {
+        f->sequences[f->n++] = cat_place_fetch(&g->place)->sequence;
+    } while (f->n < CAT_FETCH_MAX && g->place.ready.n != 0 && g->place.n_fetching < g->credit &&
+             cat_place_may_deliver(&g->place));
     f->generation = g->generation;
     f->fetch = (struct cat_fetch){
         .stream = g->config.stream,

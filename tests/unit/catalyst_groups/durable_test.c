@@ -229,6 +229,25 @@ static void a_deleted_stream_takes_its_groups_along(void **state)
     with(billing);
 }
 
+static void a_crash_right_after_a_stream_is_deleted_leaves_no_group(void **state)
+{
+    struct cat_stream_config stream = {.name = V("orders")};
+    with(billing);
+    publish("orders", "e", 3, NULL, NULL, 0);
+    assert_int_equal(delete_stream("orders"), 0);
+    world_crash(true); /* the group's rows may be there still */
+    group_info("orders", "billing");
+    assert_int_equal(w.rc, CHASSIS_NOT_FOUND);
+    assert_int_equal(make_stream(&stream), 0);
+    with(billing);
+    publish("orders", "f", 2, NULL, NULL, 0);
+    world_crash(true);
+    join(&a);
+    world_run(50);
+    assert_int_equal(a.n, 2);
+    assert_int_equal(a.seen[0].sequence, 1);
+}
+
 static void bad_configurations_are_refused_by_name_of_the_field(void **state)
 {
     static const struct {
@@ -682,6 +701,7 @@ int main(void)
         T(a_stream_that_forgets_in_a_crash_takes_its_groups_back),
         T(groups_are_made_changed_and_removed),
         T(a_deleted_stream_takes_its_groups_along),
+        T(a_crash_right_after_a_stream_is_deleted_leaves_no_group),
         T(bad_configurations_are_refused_by_name_of_the_field),
         T(a_group_that_is_pushed_is_not_joined),
         T(after_the_last_attempt_an_event_is_a_dead_letter),
