@@ -8,6 +8,7 @@
 
 #include "base/fault.h"
 #include "loop/internal.h"
+#include "os/os.h"
 
 enum { LOOP_STACK_BYTES = 256 * 1024, DEFER_ROUNDS = 4 };
 
@@ -165,6 +166,7 @@ static void *loop_main(void *data)
     struct chassis_loop *loop = data;
     current_loop = loop;
     pthread_setname_np(pthread_self(), loop->name);
+    chassis_os_short_slice();
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     while (run_inbox(loop) || loop->deferred.first != NULL) {
         loop_run_deferred(loop);

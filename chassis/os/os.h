@@ -26,7 +26,14 @@ int chassis_os_boot_id(char out[37]);
 /* An executor that is a thread with an inbox, timers and end-of-turn tasks. `stop` runs what is
  * queued, then joins. The name shows in ps and gdb (at most 15 characters). */
 int chassis_os_thread_start(const char *name, struct chassis_executor **ret_executor);
+/* The same, with a short slice. */
+int chassis_os_thread_start_prompt(const char *name, struct chassis_executor **ret_executor);
 void chassis_os_thread_stop(struct chassis_executor *executor);
+
+/* The calling thread is one that others wait for and that never runs long: where there are more threads
+ * than processors it runs as soon as it is woken, before those that take long turns. Its share of the
+ * processor stays what it was. On kernels before 6.12, or where it is forbidden, nothing happens. */
+void chassis_os_short_slice(void);
 
 /* A pool of threads with one bounded queue: tasks run in parallel and in no order; only post is
  * allowed. try_post fails with CHASSIS_BUSY when `queue_max` tasks wait. */

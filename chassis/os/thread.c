@@ -22,6 +22,7 @@ struct thread {
     struct chassis_executor base;
     pthread_t handle;
     char name[16];
+    bool prompt; /* a short slice */
 
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -161,6 +162,9 @@ static void *thread_main(void *data)
 {
     struct thread *t = data;
     current_thread = t;
+    if (t->prompt) {
+        chassis_os_short_slice();
+    }
     struct chassis_queue tasks;
     while (thread_next_turn(t, &tasks)) {
         run_due_timers(t);
@@ -173,13 +177,14 @@ static void *thread_main(void *data)
     return NULL;
 }
 
-int chassis_os_thread_start(const char *name, struct chassis_executor **ret_executor)
+static int start(const char *name, bool prompt, struct chassis_executor **ret_executor)
 {
     if (CHASSIS_FAULT("os.thread.start")) {
         return -EAGAIN;
     }
     struct thread *t = chassis_base_zalloc(sizeof *t);
     snprintf(t->name, sizeof t->name, "%s", name);
+    t->prompt = prompt;
     t->base.ops = &thread_ops;
     t->base.name = t->name;
     chassis_queue_init(&t->inbox);
@@ -206,6 +211,16 @@ int chassis_os_thread_start(const char *name, struct chassis_executor **ret_exec
     pthread_setname_np(t->handle, t->name);
     *ret_executor = &t->base;
     return 0;
+}
+
+int chassis_os_thread_start(const char *name, struct chassis_executor **ret_executor)
+{
+    return start(name, false, ret_executor);
+}
+
+int chassis_os_thread_start_prompt(const char *name, struct chassis_executor **ret_executor)
+{
+    return start(name, true, ret_executor);
 }
 
 void chassis_os_thread_stop(struct chassis_executor *executor)

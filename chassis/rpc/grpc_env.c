@@ -309,6 +309,12 @@ static void *queue_main(void *arg)
     }
 }
 
+static void *queue_thread(void *arg)
+{
+    chassis_os_short_slice();
+    return queue_main(arg);
+}
+
 void rpc_queue_init(struct rpc_queue *queue)
 {
     queue->cq = grpc_completion_queue_create_for_next(NULL);
@@ -324,8 +330,9 @@ int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_er
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = CHASSIS_FAULT("rpc.thread") ? EAGAIN
-                                         : pthread_create(&queue->thread, NULL, queue_main, queue);
+    int rc = CHASSIS_FAULT("rpc.thread")
+                 ? EAGAIN
+                 : pthread_create(&queue->thread, NULL, queue_thread, queue);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0) {
         return chassis_error_code(err, -rc, "start thread '%s'", name);

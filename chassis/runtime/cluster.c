@@ -39,7 +39,7 @@ static void cluster_free(struct runtime_cluster *k)
 
 static int start_threads(struct runtime_cluster *k, struct chassis_error *err)
 {
-    int rc = chassis_os_thread_start("journal", &k->writer);
+    int rc = chassis_os_thread_start_prompt("journal", &k->writer);
     rc = rc == 0 ? chassis_os_thread_start("prepare", &k->preparer) : rc;
     rc = rc == 0 ? chassis_os_thread_start("apply", &k->apply) : rc;
     return rc == 0 ? 0 : chassis_error_code(err, rc, "start the threads of consensus");

@@ -80,7 +80,7 @@ static int open_journal(struct chassis *c, struct chassis_error *err)
         return chassis_error_set(err, CHASSIS_CONFIG,
                                  "catalyst.journal.segment-bytes: not a multiple of 4096");
     }
-    int rc = chassis_os_thread_start("journal", &node.writer);
+    int rc = chassis_os_thread_start_prompt("journal", &node.writer);
     rc = rc == 0 ? chassis_os_thread_start("prepare", &node.preparer) : rc;
     if (rc < 0) {
         return chassis_error_code(err, rc, "start the threads of the journal");

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "os/disk.h"
@@ -207,6 +210,50 @@ static void a_thread_that_cannot_start_is_an_error_and_leaves_nothing(void **sta
     assert_int_equal(test_each_fault("os.", start_pool, NULL), 4);
 }
 
+struct attr { /* the kernel's sched_attr, whose header and libc's exclude each other */
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t slice_ns, deadline, period;
+};
+static struct {
+    struct chassis_task task;
+    struct attr own, started;
+} slices;
+
+static void *ask_slice(void *data)
+{
+    struct attr *attr = data;
+    attr->size = sizeof *attr;
+    assert_int_equal(syscall(SYS_sched_getattr, 0, attr, sizeof *attr, 0), 0);
+    return NULL;
+}
+
+static void on_prompt_thread(struct chassis_task *task)
+{
+    pthread_t child;
+    ask_slice(&slices.own);
+    assert_int_equal(pthread_create(&child, NULL, ask_slice, &slices.started), 0);
+    pthread_join(child, NULL);
+}
+
+static void a_prompt_thread_has_a_short_slice_and_what_it_starts_has_not(void **state)
+{
+    struct attr usual;
+    ask_slice(&usual);
+    if (usual.policy != SCHED_OTHER || usual.nice < 0 || usual.slice_ns == 0) {
+        skip(); /* a kernel before 6.12, or somebody chose otherwise */
+    }
+    slices.task.run = on_prompt_thread;
+    assert_int_equal(chassis_os_thread_start_prompt("prompt", &thread), 0);
+    chassis_post(thread, &slices.task);
+    chassis_os_thread_stop(thread);
+    assert_int_equal(slices.own.slice_ns, 100000);
+    assert_int_equal(slices.own.nice, usual.nice);
+    assert_int_not_equal(slices.started.slice_ns, 100000);
+}
+
 static void timers_come_in_order_whatever_is_cancelled(void **state)
 {
     enum { N = 500 };
@@ -342,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_turn_runs_tasks_then_the_deferred_and_timers_when_due),
         cmocka_unit_test(a_full_pool_refuses_and_a_permit_never_is),
         cmocka_unit_test(a_thread_that_cannot_start_is_an_error_and_leaves_nothing),
+        cmocka_unit_test(a_prompt_thread_has_a_short_slice_and_what_it_starts_has_not),
         cmocka_unit_test(timers_come_in_order_whatever_is_cancelled),
         cmocka_unit_test(files_keep_what_was_written),
         cmocka_unit_test(a_failed_replace_leaves_the_old_file),
