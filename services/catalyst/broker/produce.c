@@ -20,7 +20,7 @@
 #include "core/message_broker/actors/v1/actors.chassis.h"
 
 enum {
-    TURN_EVENTS = 64, /* room of an intake of single events */
+    TURN_EVENTS = 128, /* room of an intake of single events */
     UNDER_WAY_EVENTS = 8192,
     UNDER_WAY_BYTES = 8 << 20,
     SPARE_MAX = 8,
