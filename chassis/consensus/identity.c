@@ -10,7 +10,7 @@
 #include "base/prng.h"
 
 static const char identity_magic[8] = "DRFTNODE";
-enum { IDENTITY_FORMAT = 2 };
+enum { IDENTITY_FORMAT = 3 };
 
 int small_file_read(struct chassis_disk *disk, const char *path, const char magic[8],
                     uint32_t format, struct chassis_buf *ret_payload, struct chassis_error *err)
@@ -143,6 +143,7 @@ static void identity_encode(const struct identity *id, struct chassis_buf *out)
         chassis_buf_append_block(out, chassis_view_str(id->members[i].address));
     }
     chassis_buf_append(out, id->origin, sizeof id->origin); /* from format 2 on */
+    chassis_buf_append_byte(out, id->joined);               /* from format 3 on */
 }
 
 static void read_text(struct chassis_reader *r, char *out, size_t size)
@@ -174,8 +175,9 @@ static int identity_decode(struct chassis_view payload, struct identity *id)
         read_text(&r, id->members[i].name, sizeof id->members[i].name);
         read_text(&r, id->members[i].address, sizeof id->members[i].address);
     }
-    if (!r.bad && chassis_reader_left(&r) == sizeof id->origin) {
+    if (!r.bad && chassis_reader_left(&r) >= sizeof id->origin) {
         memcpy(id->origin, chassis_read_bytes(&r, sizeof id->origin).data, sizeof id->origin);
+        id->joined = chassis_reader_left(&r) != 0 && chassis_read_byte(&r) != 0;
     }
     return r.bad || chassis_reader_left(&r) != 0 ? CHASSIS_CORRUPT : 0;
 }
@@ -300,6 +302,20 @@ int identity_create(struct chassis_disk *disk, const char *directory,
     return rc;
 }
 
+int identity_join(struct chassis_disk *disk, const char *directory, struct chassis_error *err)
+{
+    struct identity *stored = chassis_base_zalloc(sizeof *stored);
+    char path[512];
+    snprintf(path, sizeof path, "%s/identity", directory);
+    int rc = identity_read(disk, path, stored, err);
+    if (rc == 0) {
+        stored->joined = true;
+        rc = identity_write(disk, path, stored, err);
+    }
+    free(stored);
+    return rc;
+}
+
 /* Nobody else knows where a lone node listens: it may move. */
 static bool alone_as_before(const struct identity *stored, const struct identity *given)
 {
@@ -327,6 +343,7 @@ int identity_open(struct chassis_disk *disk, const char *directory,
         rc = 0;
     } else if (rc == 0) {
         memcpy(given->origin, stored->origin, sizeof given->origin);
+        given->joined = stored->joined;
         if (alone_as_before(stored, given)) {
             given->members[0] = stored->members[0];
         }

@@ -26,6 +26,7 @@ struct identity {
     uint8_t origin[IDENTITY_ORIGIN_LEN]; /* zero, or drawn when a backup was restored */
     uint64_t id;   /* of this node: place of its name in the sorted list, from 1 */
     uint64_t boot; /* incarnation (24 bits) << 32 | number of this start, from 1 */
+    bool joined;   /* it has a log, and may have promised something */
     unsigned n_members;
     struct chassis_consensus_member members[CHASSIS_CONSENSUS_NODES_MAX];
 };
@@ -55,6 +56,8 @@ struct identity_options {
 int identity_open(struct chassis_disk *disk, const char *directory,
                   const struct identity_options *options, struct identity *ret_identity,
                   struct chassis_error *err);
+/* Before the node takes part for the first time: durable in `directory`/identity. */
+int identity_join(struct chassis_disk *disk, const char *directory, struct chassis_error *err);
 /* Make one for a node that was not started yet and comes from a backup. */
 int identity_create(struct chassis_disk *disk, const char *directory,
                     const struct identity_options *options,

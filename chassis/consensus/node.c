@@ -173,8 +173,43 @@ static void start_transport(struct chassis_consensus *n)
     n->transport_started = true;
 }
 
+/* From now on it may vote and confirm: if it ever comes back empty, it is not a new node. */
+static void join(struct chassis_consensus *n)
+{
+    struct chassis_error err = {0};
+    if (!n->identity.joined && identity_join(n->disk, n->directory, &err) != 0) {
+        node_fatal(n, "cannot write that this node takes part", &err);
+    }
+    n->identity.joined = true;
+}
+
+/* A node that took part and has nothing left has forgotten its votes and what it had confirmed:
+ * acknowledged writes could be lost by counting on it. Only somebody who knows that the others have
+ * everything may let it begin anew. */
+static int check_emptied(struct chassis_consensus *n, struct chassis_error *err)
+{
+    char path[544];
+    struct chassis_file *file;
+    if (!n->identity.joined) {
+        return 0;
+    }
+    snprintf(path, sizeof path, "%s/refill", n->directory);
+    if (n->disk->ops->open(n->disk, path, CHASSIS_DISK_READ, &file) == 0) {
+        n->disk->ops->close(file);
+        chassis_log_warn(n->log, "this node begins anew, as it was told to");
+        int rc = n->disk->ops->unlink(n->disk, path);
+        return rc != 0 ? chassis_error_code(err, rc, "remove '%s'", path) : 0;
+    }
+    return chassis_error_set(
+        err, CHASSIS_FAILED_PRECONDITION,
+        "node '%s' took part and has lost its log ('%s'): put its data back, or "
+        "see \"refill a node from the others\" in docs/guide/backup-restore.md",
+        n->o.name, n->directory);
+}
+
 static void begin(struct chassis_consensus *n)
 {
+    join(n);
     n->begun_ns = node_now(n);
     core_start(n);
     start_transport(n);
@@ -247,6 +282,9 @@ static void on_start(struct chassis_task *task)
         return;
     }
     int rc = node_check_pieces(n, &err);
+    if (rc == 0 && s.last_index == 0 && n->checkpoint_index == 0) {
+        rc = check_emptied(n, &err);
+    }
     if (rc != 0) {
         chassis_log_error(n->log, "this node does not start", chassis_f_err(&err));
         if (n->ready != NULL) {

@@ -297,6 +297,12 @@ def a_node_that_lost_its_data_is_refused(running):
     os.rename(f"{victim.data}/consensus", f"{victim.data}/consensus.empty")
     os.mkdir(f"{victim.data}/consensus", 0o700)
     shutil.copy(f"{victim.data}/consensus.old/identity", f"{victim.data}/consensus/identity")
+    victim.spawn()
+    wait_for("its end", lambda: not victim.alive())
+    check(f"node '{victim.name}' took part and has lost its log" in victim.tail(50),
+          "empty but for its identity it does not start by itself, and says what to do")
+    with open(f"{victim.data}/consensus/refill", "w", encoding="ascii"):
+        pass
     victim.spawn().listening()
     other = [n for n in others if n is not leader][0]
     done = dctl(leader.address, "cluster", "transfer", other.name, "--cluster-secret",
