@@ -6,6 +6,7 @@
 #include "catalyst/engines/engines.h"
 #include "catalyst/groups/groups.h"
 #include "catalyst/groups/rpc.h"
+#include "catalyst/push/push.h"
 #include "catalyst/views/views.h"
 #include "os/disk.h"
 #include "os/os.h"
@@ -34,7 +35,9 @@ static const struct chassis_config_key table[] = {
      "Events accepted and not yet stored, bytes; more wait at their producers.", 0},
     {"catalyst.engines.directory", CHASSIS_CONFIG_STRING,
      offsetof(struct settings, engines.directory), NULL, 0, 0, NULL,
-     "Where engines are loaded from; empty = lib/draft beside the program's bin.", 0},
+     "Where engines and the HTTP client of push groups are loaded from; empty = lib/draft beside "
+     "the program's bin.",
+     0},
     {"catalyst.engines.nats.url", CHASSIS_CONFIG_STRING, offsetof(struct settings, engines.urls[0]),
      NULL, 0, 0, NULL,
      "Servers of streams with backend nats (nats://host:port, several by commas).", 0},
@@ -51,6 +54,7 @@ static struct {
     struct cat_engines engines;
     struct cat_broker *broker;
     struct cat_groups *groups;
+    struct cat_push *push;
     struct cat_views views;
     bool has_views;
     void (*closed)(void *data);
@@ -102,6 +106,12 @@ static int open_journal(struct chassis *c, struct chassis_error *err)
     return chassis_journal_open(&options, &node.journal, err);
 }
 
+static int secret(void *data, const char *name, struct chassis_buf *ret_secret,
+                  struct chassis_error *err)
+{
+    return chassis_secret(data, name, ret_secret, err);
+}
+
 static int start(struct chassis *c, void *data, struct chassis_error *err)
 {
     int rc = open_journal(c, err);
@@ -130,9 +140,18 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
         .log = chassis_log_module("catalyst.groups"),
         .wall_ns = wall_ns,
         .filter = cat_group_filter_of,
+        .push = cat_push_group,
     };
+    groups.push_data = node.push = cat_push_new(&(struct cat_push_options){
+        .loop = chassis_loop(c),
+        .log = chassis_log_module("catalyst.push"),
+        .directory = node.settings.engines.directory,
+        .secret = secret,
+        .secret_data = c,
+    });
     rc = cat_groups_open(&groups, &node.groups, err);
     if (rc == 0) {
+        cat_push_start(node.push, node.groups);
         cat_views_init(&node.views, node.broker, node.groups, chassis_loop(c));
         node.has_views = true;
     }
@@ -183,14 +202,25 @@ static void on_groups_closed(void *data)
     }
 }
 
-static void close_all(void *data, void (*closed)(void *closed_data), void *closed_data)
+static void on_push_closed(void *data)
 {
-    node.closed = closed;
-    node.closed_data = closed_data;
+    cat_push_free(node.push);
+    node.push = NULL;
     if (node.groups != NULL) {
         cat_groups_close(node.groups, on_groups_closed, NULL);
     } else {
         on_groups_closed(NULL);
+    }
+}
+
+static void close_all(void *data, void (*closed)(void *closed_data), void *closed_data)
+{
+    node.closed = closed;
+    node.closed_data = closed_data;
+    if (node.push != NULL) {
+        cat_push_close(node.push, on_push_closed, NULL);
+    } else {
+        on_push_closed(NULL);
     }
 }
 

@@ -57,6 +57,16 @@ static int64_t wall_ns(void *data)
     return chassis_wall_ns(chassis_clock_posix());
 }
 
+static int secret(void *data, const char *name, struct chassis_buf *ret_secret,
+                  struct chassis_error *err)
+{
+    if (strcmp(name, "hook") != 0) {
+        return chassis_error_set(err, CHASSIS_NOT_FOUND, "no secret '%s'", name);
+    }
+    chassis_buf_append_str(ret_secret, "open-sesame");
+    return 0;
+}
+
 static void open_all(struct step *step)
 {
     struct rig *rig = step->rig;
@@ -77,7 +87,16 @@ static void open_all(struct step *step)
     struct cat_groups_options groups = {.loop = rig->loop,
                                         .log = chassis_log_module("groups"),
                                         .wall_ns = wall_ns,
-                                        .filter = cat_group_filter_of};
+                                        .filter = cat_group_filter_of,
+                                        .push = cat_push_group};
+    const char *build = getenv("DRAFT_BUILD");
+    snprintf(rig->plugins, sizeof rig->plugins, "%s/lib/draft",
+             build != NULL ? build : DRAFT_BUILD_DIR);
+    groups.push_data = rig->push =
+        cat_push_new(&(struct cat_push_options){.loop = rig->loop,
+                                                .log = chassis_log_module("push"),
+                                                .directory = rig->plugins,
+                                                .secret = secret});
     int rc = chassis_journal_open(&journal, &rig->journal, &err);
     if (rc == 0) {
         broker.journal = rig->journal;
@@ -90,6 +109,7 @@ static void open_all(struct step *step)
     if (rc != 0) {
         CHASSIS_PANIC("%s", chassis_error_text(&err));
     }
+    cat_push_start(rig->push, rig->groups);
     cat_views_init(&rig->views, rig->broker, rig->groups, rig->loop);
     step_done(step);
 }
@@ -168,9 +188,16 @@ static void close_broker(void *data)
     cat_broker_close(step->rig->broker, close_journal, step);
 }
 
-static void close_groups(struct step *step)
+static void close_groups(void *data)
 {
+    struct step *step = data;
+    cat_push_free(step->rig->push);
     cat_groups_close(step->rig->groups, close_broker, step);
+}
+
+static void close_push(struct step *step)
+{
+    cat_push_close(step->rig->push, close_groups, step);
 }
 
 void rig_drain(struct rig *rig)
@@ -186,7 +213,7 @@ void rig_close(struct rig *rig)
     chassis_http_stop(rig->http);
     chassis_client_free(rig->client);
     chassis_server_free(rig->server);
-    on_loop(rig, close_groups);
+    on_loop(rig, close_push);
     cat_views_fini(&rig->views);
     chassis_os_thread_stop(rig->reader);
     chassis_os_thread_stop(rig->writer);

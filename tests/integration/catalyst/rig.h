@@ -11,6 +11,7 @@
 
 #include "catalyst/broker/rpc.h"
 #include "catalyst/groups/groups.h"
+#include "catalyst/push/push.h"
 #include "core/message_broker/actors/v1/actors.chassis.h"
 #include "draft/events/v1/events.chassis.h"
 
@@ -20,13 +21,14 @@
 #define ACTORS_INIT(name) CORE__MESSAGE_BROKER__ACTORS__V1__##name##__INIT
 
 struct rig {
-    char directory[256];
+    char directory[256], plugins[600];
     struct chassis_executor *loop, *writer, *preparer;
     struct chassis_executor *reader; /* where the client's callbacks run */
     struct chassis_pool *workers;
     struct chassis_journal *journal;
     struct cat_broker *broker;
     struct cat_groups *groups;
+    struct cat_push *push;
     struct cat_views views;
     struct chassis_server *server;
     struct chassis_http *http;
