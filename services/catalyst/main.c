@@ -15,6 +15,7 @@
 struct settings {
     const char *directory;
     uint64_t segment_bytes, reserve_bytes, publish_bytes, cache_bytes;
+    int64_t dedupe_events;
     struct cat_engines_config engines;
 };
 static const struct chassis_config_key table[] = {
@@ -44,6 +45,9 @@ static const struct chassis_config_key table[] = {
     {"catalyst.engines.kafka.url", CHASSIS_CONFIG_STRING,
      offsetof(struct settings, engines.urls[1]), NULL, 0, 0, NULL,
      "Brokers of streams with backend kafka (host:port, several by commas).", 0},
+    {"catalyst.dedupe-events-max", CHASSIS_CONFIG_INT, offsetof(struct settings, dedupe_events),
+     "4194304", 1000, 1 << 28, NULL,
+     "Events remembered over all streams for their dedupe windows, some 40 bytes each.", 0},
     {0},
 };
 
@@ -129,6 +133,7 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
         .engine = cat_engines_get,
         .engine_data = &node.engines,
         .publish_bytes_max = node.settings.publish_bytes,
+        .dedupe_events_max = (size_t)node.settings.dedupe_events,
     };
     rc = cat_broker_open(&options, &node.broker, err);
     if (rc < 0) {

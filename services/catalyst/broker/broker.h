@@ -78,6 +78,9 @@ struct cat_broker_options {
                   struct chassis_error *err);
     void *engine_data;
     size_t publish_bytes_max; /* under way at a time; 0 = 64 MiB; beyond: CHASSIS_BUSY */
+    /* Remembered over all streams for their dedupe windows, some 40 bytes each; 0 = 4,194,304. When
+     * there are more, a stream that stores an event forgets its oldest. */
+    size_t dedupe_events_max;
 };
 /* Reads the catalog; makes the stream "default" if it is not there. */
 int cat_broker_open(const struct cat_broker_options *options, struct cat_broker **ret_broker,

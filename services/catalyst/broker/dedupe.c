@@ -22,6 +22,7 @@ struct slot {
 };
 
 struct dedupe {
+    struct dedupe_pool *pool;
     struct entry *ring; /* entry number n stands at n & (cap - 1) */
     struct slot *index; /* 2 * cap of them */
     uint64_t first, end;
@@ -170,6 +171,7 @@ static void drop_first(struct dedupe *d)
     __builtin_prefetch(&d->index[index_home(d, soon)], 1); /* of those that are dropped next */
     index_remove(d, (uint32_t)d->first & (d->cap - 1));
     d->first++;
+    d->pool->n--;
 }
 
 static void expire(struct dedupe *d, int64_t now_ns)
@@ -187,9 +189,10 @@ static void expire(struct dedupe *d, int64_t now_ns)
     }
 }
 
-struct dedupe *cat_dedupe_new(uint64_t window_ms, uint64_t first)
+struct dedupe *cat_dedupe_new(struct dedupe_pool *pool, uint64_t window_ms, uint64_t first)
 {
     struct dedupe *d = chassis_base_zalloc(sizeof *d);
+    d->pool = pool;
     d->first = d->end = first;
     cat_dedupe_set_window(d, window_ms);
     return d;
@@ -198,6 +201,7 @@ struct dedupe *cat_dedupe_new(uint64_t window_ms, uint64_t first)
 void cat_dedupe_free(struct dedupe *d)
 {
     if (d != NULL) {
+        d->pool->n -= d->end - d->first;
         free(d->ring);
         free(d->index);
         free(d);
@@ -243,7 +247,8 @@ bool cat_dedupe_find(struct dedupe *d, struct fingerprint print, int64_t now_ns,
 
 uint64_t cat_dedupe_add(struct dedupe *d, struct fingerprint print, int64_t now_ns)
 {
-    if (d->end - d->first == CAT_DEDUPE_EVENTS_MAX) {
+    bool full = d->end - d->first == CAT_DEDUPE_EVENTS_MAX || d->pool->n >= d->pool->max;
+    if (full && d->end != d->first) {
         drop_first(d);
     }
     if (d->end - d->first == d->cap) {
@@ -252,6 +257,7 @@ uint64_t cat_dedupe_add(struct dedupe *d, struct fingerprint print, int64_t now_
     uint32_t place = (uint32_t)d->end & (d->cap - 1);
     d->ring[place] = (struct entry){.print = print, .time_ns = now_ns};
     index_put(d, place);
+    d->pool->n++;
     return d->end++;
 }
 
@@ -273,6 +279,7 @@ void cat_dedupe_remove(struct dedupe *d, uint64_t entry)
         index_remove(d, (uint32_t)entry & (d->cap - 1));
         if (entry + 1 == d->end) {
             d->end--;
+            d->pool->n--;
         }
     }
 }

@@ -23,10 +23,15 @@ struct fingerprint {
 struct fingerprint cat_dedupe_fingerprint(const uint8_t key[16], struct chassis_view source,
                                           struct chassis_view id);
 
+/* What all streams know together: some 40 bytes an entry. When it is full, who learns one more forgets
+ * its oldest. */
+struct dedupe_pool {
+    uint64_t n, max;
+};
 struct dedupe;
 
 /* Entries are numbered from `first` on: beyond those of one that it replaces. */
-struct dedupe *cat_dedupe_new(uint64_t window_ms, uint64_t first);
+struct dedupe *cat_dedupe_new(struct dedupe_pool *pool, uint64_t window_ms, uint64_t first);
 void cat_dedupe_free(struct dedupe *dedupe);
 /* NULL is fine. */
 void cat_dedupe_set_window(struct dedupe *dedupe, uint64_t window_ms);

@@ -1,7 +1,8 @@
 /* The broker from inside: what its files share. Everything belongs to the loop role.
  *
- *     controller.c  life, and changes of streams          model.c      streams by name and in order
- *     check.c       what a configuration must obey        publish.c    from a publish to its `done`
+ *     life.c        opening and closing                   model.c      streams by name and in order
+ *     controller.c  streams: changing, looking            places.c     a reader's place in each stream
+ *     check.c       what a configuration must obey        publishing.c from a publish to its `done`
  *     dedupe.c      who was there before                  retention.c  floors, ages, space
  *     reader.c      readers                               fetch.c      single events, places
  */
@@ -109,6 +110,7 @@ struct cat_broker {
     int64_t turn_ns;               /* the time of this turn, 0 = not asked for yet */
     struct chassis_task flush;
     uint8_t dedupe_key[16];
+    struct dedupe_pool dedupe_pool;
     uint32_t last_deduped; /* number of the stream */
 
     /* reader.c */
@@ -169,9 +171,20 @@ void cat_model_fini(struct cat_broker *b);
 /* check.c: fills in defaults of *config. */
 int cat_check_config(struct cat_stream_config *config, struct chassis_error *err);
 
-/* controller.c */
-void cat_stream_free_if_unused(struct stream *s);
+/* life.c */
 void cat_broker_close_if_idle(struct cat_broker *b);
+
+/* controller.c */
+enum { STREAM_COUNTER = 0 }; /* key of the row with the next number */
+int cat_engine_for(struct cat_broker *b, struct chassis_view name,
+                   struct cat_log_engine **ret_engine, struct chassis_error *err);
+void cat_open_log(struct stream *s, struct cat_log_engine *engine,
+                  void (*opened)(void *data, struct cat_log *log, const struct chassis_error *err),
+                  void *data);
+/* The log is open: the stream is what it holds from `floor` on. */
+void cat_adopt_log(struct stream *s, struct cat_log *log, uint64_t floor);
+void cat_changes_abandon(struct cat_broker *b);
+void cat_stream_free_if_unused(struct stream *s);
 int cat_stream_not_found(struct chassis_view name, struct chassis_error *err);
 
 /* publishing.c */

@@ -249,7 +249,7 @@ static bool past_known(struct stream *s, int64_t now_ns)
     }
     uint64_t first = s->dedupe != NULL ? cat_dedupe_end(s->dedupe) : 1;
     cat_dedupe_free(s->dedupe);
-    s->dedupe = cat_dedupe_new(s->config->is.dedupe_ms, first);
+    s->dedupe = cat_dedupe_new(&s->broker->dedupe_pool, s->config->is.dedupe_ms, first);
     s->dedupe_stale = false;
     return cat_rebuild_start(s, now_ns);
 }
