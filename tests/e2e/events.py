@@ -214,6 +214,7 @@ def what_echo_is_told_arrives_at_audit_whoever_is_killed(running):
             victim.kill()
             victim.start(60)
     client.close()
+    echo.stop()  # what it has not sent yet is sent before it ends
     wanted = {f"word {n}" for n in range(300)}
     reader = Client(catalyst.address)
 
