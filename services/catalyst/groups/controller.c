@@ -142,6 +142,7 @@ static void free_waits(struct cat_group_wait *w)
 static void group_free(struct cat_group *g)
 {
     chassis_list_remove(&g->link);
+    g->all->entries -= g->counted;
     free_waits(g->makers);
     free_waits(g->savers);
     cat_place_fini(&g->place);
@@ -352,6 +353,7 @@ int cat_groups_open(const struct cat_groups_options *options, struct cat_groups 
 {
     struct cat_groups *all = chassis_base_zalloc(sizeof *all);
     all->options = *options;
+    all->options.entries_max = options->entries_max != 0 ? options->entries_max : 1 << 20;
     all->catalog = cat_broker_catalog(options->broker);
     all->turn.run = cat_groups_turn;
     all->due_timer.run = cat_groups_due;

@@ -21,6 +21,7 @@ enum {
     CAT_IN_FLIGHT_MAX = 65536,
     CAT_DELIVERIES_MAX = 1000,
     CAT_MEMBERS_MAX = 4096, /* of one group */
+    CAT_ENTRIES_EACH = 64,  /* what every group may have under way, whatever others have */
     CAT_REASON_MAX = 255,
 };
 
@@ -68,6 +69,8 @@ struct cat_groups_options {
     void (*push)(void *data, struct chassis_view stream, struct chassis_view name,
                  const struct cat_group_config *config);
     void *push_data;
+    uint32_t entries_max; /* events in flight or waiting, over all groups; 0 = 1,048,576 (about 128
+                             bytes each). Beyond it a group keeps to CAT_ENTRIES_EACH. */
 };
 int cat_groups_open(const struct cat_groups_options *options, struct cat_groups **ret_groups,
                     struct chassis_error *err);

@@ -77,6 +77,7 @@ struct cat_group {
     bool walking;  /* so is a replay or purge of its dead letters */
 
     struct cat_place place;
+    uint32_t counted;    /* of its entries, in those of all groups */
     uint64_t generation; /* of the place: a seek makes old work void */
     struct cat_runs replayed;
     uint64_t delivered, redelivered, dead_lettered, acked, nacked, lost;
@@ -125,6 +126,7 @@ struct cat_groups {
     size_t n, cap;
     struct chassis_list groups, works;
     uint32_t last_number;
+    uint64_t entries; /* of all places, as counted */
     struct cat_heap due;
     struct chassis_timer due_timer;
     uint64_t due_armed_ns; /* 0 = not */

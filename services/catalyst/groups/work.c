@@ -29,6 +29,20 @@ bool cat_group_may_deliver(const struct cat_group *g)
            cat_place_may_deliver(&g->place);
 }
 
+/* Room for another event, its own and that of all groups. */
+static bool may_take(const struct cat_group *g)
+{
+    const struct cat_groups *all = g->all;
+    return cat_place_may_take(&g->place) &&
+           (g->place.n_entries < CAT_ENTRIES_EACH || all->entries < all->options.entries_max);
+}
+
+static void count_entries(struct cat_group *g)
+{
+    g->all->entries = g->all->entries - g->counted + g->place.n_entries;
+    g->counted = g->place.n_entries;
+}
+
 /* ---- the reader ---- */
 
 static uint32_t key_of(const struct cat_group *g, const struct cat_event *event)
@@ -79,7 +93,7 @@ static int reader_event(void *data, struct chassis_view stream, const struct cat
         (event != NULL && event->attribute_count != 0 && for_another(g, event))) {
         return 0;
     }
-    if (!cat_place_may_take(&g->place)) {
+    if (!may_take(g)) {
         g->reader_waits = true;
         return 1;
     }
@@ -92,6 +106,7 @@ static int reader_event(void *data, struct chassis_view stream, const struct cat
         return 1;
     }
     struct cat_entry *e = cat_place_take(&g->place, stored->sequence, key, due, now);
+    count_entries(g);
     if (e->state == CAT_ENTRY_READY) {
         cat_group_deliver(g, e, stored);
     }
@@ -346,10 +361,10 @@ static void group_turn(struct cat_group *g)
         }
         cat_group_dirty(g);
     }
+    count_entries(g);
     cat_group_bury(g);
     redeliver(g);
-    if (g->reader_waits && g->reader != NULL && cat_group_may_deliver(g) &&
-        cat_place_may_take(&g->place)) {
+    if (g->reader_waits && g->reader != NULL && cat_group_may_deliver(g) && may_take(g)) {
         g->reader_waits = false;
         cat_reader_wake(g->reader);
     }

@@ -381,6 +381,34 @@ static void credit_lent_to_a_retry_is_not_given_to_a_new_event(void **state)
     assert_int_equal(a.seen[6].sequence, 3);
 }
 
+static void groups_share_a_bound_of_what_is_under_way(void **state)
+{
+    struct cat_group_config other = billing;
+    other.name = V("shipping");
+    w.entries_max = 100;
+    world_crash(false);
+    with(billing);
+    with(other);
+    a = consumer("a", HOLD, 1000);
+    b = consumer("b", HOLD, 1000);
+    b.group = "shipping";
+    publish("orders", "e", 500, NULL, NULL, 0);
+    join(&a);
+    world_run(50);
+    assert_int_equal(a.n, 100);
+    join(&b);
+    world_run(50);
+    assert_int_equal(b.n, CAT_ENTRIES_EACH); /* what the others leave, but never less */
+    answer_through(&a, 80);
+    world_run(50);
+    assert_int_equal(a.n, 80 + CAT_ENTRIES_EACH);
+    answer_through(&b, 1000);
+    a.policy = b.policy = ANSWER_ACK;
+    world_run(3000);
+    assert_int_equal(group_info("orders", "billing").lag, 0);
+    assert_int_equal(group_info("orders", "shipping").lag, 0);
+}
+
 static void a_changed_configuration_holds_from_then_on(void **state)
 {
     struct cat_group_config config = billing;
@@ -445,6 +473,7 @@ int main(void)
         T(seeking_moves_the_group_and_forgets_what_is_in_flight),
         T(a_group_that_fell_off_the_log_goes_on_at_the_first_kept),
         T(credit_lent_to_a_retry_is_not_given_to_a_new_event),
+        T(groups_share_a_bound_of_what_is_under_way),
         T(a_changed_configuration_holds_from_then_on),
         T(metrics_tell_of_each_group),
     };

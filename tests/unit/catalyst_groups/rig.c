@@ -40,7 +40,8 @@ static void open_now(void *data)
                                             .log = chassis_log_module("groups"),
                                             .wall_ns = wall_ns,
                                             .filter = make_filter,
-                                            .push = on_push};
+                                            .push = on_push,
+                                            .entries_max = w.entries_max};
         w.rc = cat_groups_open(&groups, &w.groups, &w.err);
     }
 }

@@ -23,6 +23,7 @@ struct world {
     struct chassis_error err;
     uint64_t count; /* of replay, purge */
     unsigned pushes;
+    uint32_t entries_max; /* of the next start */
     char pushed[TEXT_MAX];
 };
 extern struct world w;
