@@ -13,6 +13,7 @@
 
 enum {
     SEGMENTS_AHEAD = 1,         /* prepared beyond the one that is written */
+    SEGMENT_STEP = 512 << 10,   /* zeros written and synced at once */
     SEGMENT_FIRST = 4 << 20,    /* the first is small, each further one twice as large */
     RECORD_MAX = 4 << 20,       /* header included, where segments are not smaller */
     CACHE_TOTAL = 64 << 20,     /* payload bytes kept in memory over all streams */
@@ -104,11 +105,19 @@ struct write_job {
     bool sync_high_water;
 };
 
+/* A segment on its way: next.tmp, zeros up to `filled`, synced. The preparer's while the job is busy. */
+struct segment_making {
+    struct chassis_file *file; /* NULL: not begun */
+    uint32_t number, size, filled;
+};
+
 struct prepare_job {
     struct chassis_task task, done;
     bool busy;
-    uint32_t number, size;     /* size 0: nothing to prepare */
-    struct chassis_file *file; /* result */
+    struct segment_making making;
+    uint32_t number, to;       /* fill it up to here; 0: nothing to prepare */
+    bool hurry;                /* records wait for it */
+    struct chassis_file *file; /* result, once it is whole */
     uint32_t unlink_from, unlink_to;
     uint64_t reserve_bytes;
     uint64_t free_bytes; /* result */
@@ -258,6 +267,9 @@ struct segment *journal_segment_add(struct chassis_journal *j, uint32_t number, 
 void journal_segment_unref(struct chassis_disk *disk, struct segment *segment);
 uint32_t journal_segment_size(const struct chassis_journal *j, uint32_t number);
 /* Make one segment, zero-filled and durable. Blocking. */
+/* Forget a segment that is half made, with its file. */
+void journal_making_drop(struct chassis_disk *disk, const char *directory,
+                         struct segment_making *making);
 int journal_segment_create(struct chassis_disk *disk, const char *directory, uint32_t number,
                            uint32_t size, struct chassis_file **ret_file);
 /* Start whatever the preparer has to do now. */

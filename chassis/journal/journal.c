@@ -258,6 +258,7 @@ static bool close_if_idle(struct chassis_journal *j)
     chassis_cancel(j->owner, &j->sync);
     void (*closed)(void *) = j->closed;
     void *data = j->closed_data;
+    journal_making_drop(j->disk, j->directory, &j->prepare.making);
     journal_free(j);
     closed(data);
     return true;
@@ -557,6 +558,7 @@ void chassis_journal_abandon(struct chassis_journal *j)
         free_parts(j->pending);
         free_parts(j->write.parts);
         j->disk->ops->close(j->prepare.file);
+        j->disk->ops->close(j->prepare.making.file);
         journal_free(j);
     }
 }

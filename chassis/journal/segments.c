@@ -1,6 +1,6 @@
 /* Segments: made ahead of need by the preparer, freed when no stream needs them.
  *
- *     made as "next.tmp", zero-filled, synced -> renamed -> directory synced -> written
+ *     made as "next.tmp", zero-filled and synced step by step -> renamed -> directory synced -> written
  *       -> no stream needs it and none before it -> high-water mark with the new first segment
  *          synced -> removed
  */
@@ -49,49 +49,92 @@ void journal_segment_unref(struct chassis_disk *disk, struct segment *seg)
     }
 }
 
-static int fill(struct chassis_disk *disk, struct chassis_file *file, uint32_t number,
-                uint32_t size)
+/* ---- making one ---- */
+
+void journal_making_drop(struct chassis_disk *disk, const char *directory,
+                         struct segment_making *making)
 {
-    enum { CHUNK = 1 << 20 };
-    size_t chunk = size < CHUNK ? size : CHUNK;
-    uint8_t *bytes = chassis_base_zalloc(chunk);
-    int rc = disk->ops->truncate(file, 0);
-    segment_header_encode(bytes, number, size);
-    for (uint32_t at = 0; rc == 0 && at < size; at += (uint32_t)chunk) {
-        rc = disk->ops->write(file, at, bytes, size - at < chunk ? size - at : chunk);
+    char tmp[JOURNAL_PATH_MAX];
+    if (making->file != NULL) {
+        journal_path(tmp, directory, "next.tmp");
+        disk->ops->close(making->file);
+        disk->ops->unlink(disk, tmp);
+    }
+    *making = (struct segment_making){0};
+}
+
+static int making_begin(struct chassis_disk *disk, const char *directory,
+                        struct segment_making *making)
+{
+    char tmp[JOURNAL_PATH_MAX];
+    journal_path(tmp, directory, "next.tmp");
+    int rc =
+        CHASSIS_FAULT("journal.segment.create")
+            ? -EIO
+            : disk->ops->open(disk, tmp, CHASSIS_DISK_WRITE | CHASSIS_DISK_CREATE, &making->file);
+    return rc < 0 ? rc : disk->ops->truncate(making->file, 0);
+}
+
+/* Zeros up to `to`. Each piece is synced before the next, for a large sync would keep the one that
+ * callers wait for from the disk; unless they wait for this. */
+static int making_fill(struct chassis_disk *disk, struct segment_making *making, uint32_t to,
+                       bool hurry)
+{
+    uint8_t *bytes = chassis_base_zalloc(SEGMENT_STEP);
+    int rc = 0;
+    while (rc == 0 && making->filled < to) {
+        uint32_t left = making->size - making->filled;
+        uint32_t len = left < SEGMENT_STEP ? left : SEGMENT_STEP;
+        if (making->filled == 0) {
+            segment_header_encode(bytes, making->number, making->size);
+        }
+        rc = disk->ops->write(making->file, making->filled, bytes, len);
         memset(bytes, 0, SEGMENT_HEADER_SIZE);
+        if (rc == 0 && (!hurry || making->filled + len >= to)) {
+            rc = disk->ops->sync(making->file);
+        }
+        making->filled += rc == 0 ? len : 0;
     }
     free(bytes);
-    return rc == 0 ? disk->ops->sync(file) : rc;
+    return rc;
+}
+
+static int making_finish(struct chassis_disk *disk, const char *directory,
+                         struct segment_making *making, struct chassis_file **ret_file)
+{
+    char tmp[JOURNAL_PATH_MAX], path[JOURNAL_PATH_MAX];
+    journal_path(tmp, directory, "next.tmp");
+    journal_segment_path(path, directory, making->number);
+    int rc = disk->ops->rename(disk, tmp, path);
+    rc = rc != 0 ? rc : disk->ops->dir_sync(disk, directory);
+    if (rc == 0) {
+        *ret_file = making->file;
+        *making = (struct segment_making){0};
+    }
+    return rc;
+}
+
+/* A step: up to `to` bytes; the file once it is whole. After a failure there is nothing left of it. */
+static int making_step(struct chassis_disk *disk, const char *directory,
+                       struct segment_making *making, uint32_t to, bool hurry,
+                       struct chassis_file **ret_file)
+{
+    int rc = making->file == NULL ? making_begin(disk, directory, making) : 0;
+    rc = rc != 0 ? rc : making_fill(disk, making, to, hurry);
+    if (rc == 0 && making->filled == making->size) {
+        rc = making_finish(disk, directory, making, ret_file);
+    }
+    if (rc != 0) {
+        journal_making_drop(disk, directory, making);
+    }
+    return rc;
 }
 
 int journal_segment_create(struct chassis_disk *disk, const char *directory, uint32_t number,
                            uint32_t size, struct chassis_file **ret_file)
 {
-    char tmp[JOURNAL_PATH_MAX], path[JOURNAL_PATH_MAX];
-    journal_path(tmp, directory, "next.tmp");
-    journal_segment_path(path, directory, number);
-    struct chassis_file *file;
-    int rc = CHASSIS_FAULT("journal.segment.create")
-                 ? -EIO
-                 : disk->ops->open(disk, tmp, CHASSIS_DISK_WRITE | CHASSIS_DISK_CREATE, &file);
-    if (rc < 0) {
-        return rc;
-    }
-    rc = fill(disk, file, number, size);
-    if (rc == 0) {
-        rc = disk->ops->rename(disk, tmp, path);
-    }
-    if (rc == 0) {
-        rc = disk->ops->dir_sync(disk, directory);
-    }
-    if (rc < 0) {
-        disk->ops->close(file);
-        disk->ops->unlink(disk, tmp);
-        return rc;
-    }
-    *ret_file = file;
-    return 0;
+    struct segment_making making = {.number = number, .size = size};
+    return making_step(disk, directory, &making, size, true, ret_file);
 }
 
 /* ---- on the preparer ---- */
@@ -109,11 +152,11 @@ static void prepare_run(struct chassis_task *task)
         j->disk->ops->dir_sync(j->disk, j->directory); /* only now is the space free for sure */
     }
     job->rc = j->disk->ops->space(j->disk, j->directory, &job->free_bytes);
-    if (job->rc == 0 && job->size != 0) {
-        job->rc =
-            job->free_bytes < job->size + job->reserve_bytes
-                ? CHASSIS_NO_SPACE
-                : journal_segment_create(j->disk, j->directory, job->number, job->size, &job->file);
+    struct segment_making *m = &job->making;
+    if (job->rc == 0 && job->to != 0) {
+        job->rc = job->free_bytes < m->size - m->filled + job->reserve_bytes
+                      ? CHASSIS_NO_SPACE
+                      : making_step(j->disk, j->directory, m, job->to, job->hurry, &job->file);
     }
     chassis_post(j->owner, &job->done);
 }
@@ -166,7 +209,7 @@ static void prepare_done(struct chassis_task *task)
         journal_segment(j, job->number)->file = job->file;
         job->file = NULL;
     }
-    job->failed = j->closing && job->size != 0 && rc == CHASSIS_NO_SPACE;
+    job->failed = j->closing && job->to != 0 && rc == CHASSIS_NO_SPACE;
     note_space(j, rc == CHASSIS_NO_SPACE || job->free_bytes < j->reserve_bytes, job->free_bytes);
     if (j->pending != NULL || j->closing) {
         journal_flush_soon(j);
@@ -222,6 +265,30 @@ static void drop_free(struct chassis_journal *j, struct prepare_job *job)
     memmove(j->segments, j->segments + n, j->n_segments * sizeof(struct segment *));
 }
 
+/* How much of the next segment should be there: it grows one and a half times as fast as the one that is
+ * written, so that its zeros are spread over time and a node without load writes none. */
+static uint32_t making_goal(const struct chassis_journal *j, const struct segment *seg)
+{
+    if (seg->number <= j->tail_segment) {
+        return seg->size; /* records wait for it */
+    }
+    uint64_t tail = journal_segment_size(j, j->tail_segment);
+    uint64_t goal = (uint64_t)seg->size * j->tail_offset * 3 / (tail * 2);
+    return goal < seg->size ? (uint32_t)(goal / SEGMENT_STEP * SEGMENT_STEP) : seg->size;
+}
+
+/* What to do for the segment: 0 = nothing now. */
+static uint32_t making_next(struct chassis_journal *j, const struct segment *seg)
+{
+    struct segment_making *m = &j->prepare.making;
+    uint32_t goal = making_goal(j, seg);
+    CHASSIS_ASSERT(m->file == NULL || m->number == seg->number);
+    if (m->file == NULL) {
+        *m = (struct segment_making){.number = seg->number, .size = seg->size};
+    }
+    return goal > m->filled ? goal : 0;
+}
+
 void journal_prepare(struct chassis_journal *j)
 {
     struct prepare_job *job = &j->prepare;
@@ -233,15 +300,17 @@ void journal_prepare(struct chassis_journal *j)
     bool unlink = j->segments[0]->number < j->durable_first;
     bool wait = j->closing ? job->failed : j->no_space && !check_space && !j->urgent;
     struct segment *seg = wait ? NULL : unprepared(j);
-    if (!check_space && !unlink && seg == NULL) {
+    uint32_t to = seg != NULL ? making_next(j, seg) : 0;
+    if (!check_space && !unlink && to == 0) {
         return;
     }
     job->unlink_from = job->unlink_to = 0;
     if (unlink) {
         drop_free(j, job);
     }
+    job->to = to;
+    job->hurry = seg != NULL && seg->number <= j->tail_segment;
     job->number = seg != NULL ? seg->number : 0;
-    job->size = seg != NULL ? seg->size : 0;
     job->file = NULL;
     /* The reserve is what lets a journal write what it accepted when it closes, what is urgent, and
      * the state of streams whose segments shall be freed. */

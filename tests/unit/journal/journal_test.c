@@ -405,13 +405,72 @@ static void a_failed_write_or_sync_ends_the_process(void **state)
             rig_init(&r, 1, 4096);
             rig_open(&r);
             chassis_fault_arm(points[i], 1);
-            rig_put(&r, 1, 1, 1, 1, text("x"));
+            rig_put(&r, 1, 1, 45, 1, text("x")); /* until the next segment is due */
             _exit(0);
         }
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
     }
+}
+
+/* Bytes of a file; -1 if there is none. */
+static int64_t size_of(struct rig *r, const char *path)
+{
+    struct chassis_file *file;
+    uint64_t size;
+    if (r->options.disk->ops->open(r->options.disk, path, 0, &file) != 0) {
+        return -1;
+    }
+    assert_int_equal(r->options.disk->ops->size(file, &size), 0);
+    r->options.disk->ops->close(file);
+    return (int64_t)size;
+}
+
+/* About 100 KB. */
+static void put_some(struct rig *r, uint64_t *index)
+{
+    static uint8_t payload[2000];
+    assert_int_equal(rig_put(r, 1, *index, 50, 1, chassis_view(payload, sizeof payload)), 0);
+    *index += 50;
+    rig_run(r, 10 * CHASSIS_NS_PER_MS);
+}
+
+static void the_next_segment_grows_with_the_one_that_is_written(void **state)
+{
+    static const char tmp[] = "d/j/next.tmp";
+    struct rig r;
+    uint64_t index = 1;
+    int64_t size, before = -1;
+    rig_init(&r, 1, 8 << 20); /* 4 MiB, then 8 */
+    assert_int_equal(rig_open(&r), 0);
+    rig_run(&r, CHASSIS_NS_PER_S);
+    assert_int_equal(size_of(&r, tmp), -1); /* idle: no zeros ahead */
+    while (size_of(&r, "d/j/0000000000000002.seg") < 0) {
+        size = size_of(&r, tmp);
+        assert_true(size >= before && size <= (int64_t)index * 2100 * 3);
+        before = size;
+        put_some(&r, &index);
+    }
+    assert_in_range(index * 2064, 2 << 20, 3 << 20); /* whole at two thirds of 4 MiB */
+    assert_int_equal(size_of(&r, "d/j/0000000000000002.seg"), 8 << 20);
+    assert_int_equal(size_of(&r, tmp), -1);
+    while (size_of(&r, tmp) < 4 << 20) { /* the third, half made */
+        put_some(&r, &index);
+    }
+    assert_int_equal(rig_crash(&r, true), 0);
+    while (size_of(&r, "d/j/0000000000000003.seg") < 0) { /* begun anew */
+        put_some(&r, &index);
+    }
+    assert_int_equal(size_of(&r, "d/j/0000000000000003.seg"), 8 << 20);
+    while (size_of(&r, tmp) < 0) {
+        put_some(&r, &index);
+    }
+    rig_close(&r);
+    assert_int_equal(size_of(&r, tmp), -1); /* nothing is left of what is not needed */
+    assert_int_equal(rig_open(&r), 0);
+    assert_int_equal(rig_read(&r, 1, 1, 1000).info.last_index, index - 1);
+    rig_fini(&r);
 }
 
 static size_t allocated(void)
@@ -555,6 +614,7 @@ int main(void)
         cmocka_unit_test(appends_under_way_do_not_count_for_a_stream_begun_again),
         cmocka_unit_test(any_failure_while_opening_is_an_error_and_harmless),
         cmocka_unit_test(a_failed_write_or_sync_ends_the_process),
+        cmocka_unit_test(the_next_segment_grows_with_the_one_that_is_written),
         cmocka_unit_test(a_hundred_thousand_streams_cost_little),
         cmocka_unit_test(it_works_on_real_threads_and_files),
     };
