@@ -171,6 +171,7 @@ def a_silent_process_expires_and_comes_back(running):
                                   "--blueprint.registry.forget=1h"])
     with client(cluster.addresses[0]) as a, client(cluster.addresses[1]) as b:
         identity = initialize(a)
+        wait_for("the process at the other node", lambda: process(b, identity.pid, True))
         events = Events(b, name="unit")
         check(events.next(EVENT.JOINED).process.pid == identity.pid, "who was there first")
         events.next(EVENT.SYNCED)
@@ -192,7 +193,7 @@ def a_silent_process_expires_and_comes_back(running):
 
 
 def a_token_is_renewed_and_an_expired_one_refused(running):
-    cluster = running.cluster(3, ["--blueprint.registry.token-life=4s"])
+    cluster = running.cluster(3, ["--blueprint.registry.token-life=8s"])
     with client(cluster.addresses[0]) as a:
         identity = initialize(a)
         session = Session(a, identity)
@@ -232,7 +233,7 @@ def only_the_leader_knows_when_a_process_reported(running):
 
 
 def findings_about_health_are_recorded(running):
-    cluster = running.cluster(3)
+    cluster = running.cluster(3, ["--blueprint.registry.ttl=1h"])  # it reports once
     with client(cluster.addresses[0]) as a, client(cluster.addresses[2]) as b:
         session = Session(a, initialize(a))
         session.report()
