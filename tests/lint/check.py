@@ -27,6 +27,7 @@ OUTSIDE = {
     r"microhttpd\.h": r"chassis/http/",
     r"nats/nats\.h": r"services/catalyst/engines/nats\.c",
     r"librdkafka/rdkafka\.h": r"services/catalyst/engines/kafka\.c",
+    r"curl/": r"services/catalyst/push/curl\.c$",
     r"gnutls/": r"chassis/http/socket\.c$",
     r"protobuf-c/": r"chassis/(proto|codegen)/",
 }

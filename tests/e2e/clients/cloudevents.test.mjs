@@ -1,10 +1,11 @@
 // The CloudEvents SDK of the specification's authors produces and consumes over HTTP.
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
 import { CloudEvent, HTTP, Mode, emitterFor, httpTransport } from "cloudevents";
 
-import { service } from "./servers.mjs";
+import { service, until } from "./servers.mjs";
 
 let catalyst, url;
 
@@ -130,4 +131,43 @@ test("a reader that comes back goes on behind the last event it saw, through a f
   assert.deepEqual(first.map((e) => e.event.id), ["1", "3"]);
   const rest = await follow("resume", "start=earliest&type=odd", 3, { "last-event-id": first[1].id });
   assert.deepEqual(rest.map((e) => e.event.id), ["5", "7", "9"]);
+});
+
+test("the SDK understands what is pushed to a webhook", async () => {
+  await stream("pushed");
+  const got = [];
+  const hook = createServer((request, response) => {
+    let body = "";
+    request.on("data", (chunk) => { body += chunk; });
+    request.on("end", () => {
+      const event = HTTP.toEvent({ headers: request.headers, body });
+      got.push({ event, path: request.url, attempt: request.headers["draft-attempt"] });
+      response.writeHead(got.length === 1 ? 503 : 204, got.length === 1 ? { "retry-after": "1" } : {});
+      response.end();
+    });
+  });
+  await new Promise((resolve) => hook.listen(0, "127.0.0.1", resolve));
+  try {
+    for (const structured of [false, true]) {
+      const response = await fetch(`${url}/draft.events.v1.GroupService/Create`, {
+        method: "POST", headers: { "content-type": "application/json" },
+        body: JSON.stringify({ config: { name: `g-${structured}`, stream: "pushed",
+          push: { url: `http://127.0.0.1:${hook.address().port}/${structured}`, structured } } }),
+      });
+      assert.equal(response.status, 200, await response.text());
+    }
+    await send("pushed", HTTP.binary(made("1")));
+    await until("both groups and one repetition", () => got.length === 3);
+    for (const path of ["/false", "/true"]) {
+      const { event } = got.filter((g) => g.path === path).at(-1);
+      assert.ok(event.validate());
+      assert.equal(event.id, "1");
+      assert.equal(event.tenant, "acme");
+      assert.deepEqual(event.data, { amount: 12.5, items: ["a", "b"] });
+    }
+    assert.deepEqual(got.map((g) => g.attempt).sort(), ["1", "1", "2"]);
+  } finally {
+    hook.close();
+    hook.closeAllConnections();
+  }
 });

@@ -540,6 +540,37 @@ static void every_consumer_gets_every_new_event_of_all_streams(void **state)
     }
 }
 
+static void a_thousand_consumers_get_all_though_one_of_them_does_not_read(void **state)
+{
+    enum { N = 1000, EVENTS = 20 };
+    static const char *const earliest[] = {"stream", "s", "start", "earliest", NULL};
+    struct rig *rig = *state;
+    static struct tap stuck;
+    struct tap *taps = calloc(N, sizeof *taps);
+    rig_stream(rig, "s");
+    consume(rig, &stuck, "", "", earliest);
+    tap_pause(&stuck, true);
+    struct chassis_client *own = rig->client;
+    rig_new_client(rig);
+    for (unsigned i = 0; i < N; i++) {
+        consume(rig, &taps[i], "", "", earliest);
+    }
+    for (unsigned i = 0; i < EVENTS; i++) {
+        rig_publish(rig, "s", i + 1, 1);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        tap_wait(&taps[i], EVENTS);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        tap_cancel(&taps[i]);
+    }
+    free(taps);
+    rig_free_client(rig, own);
+    tap_pause(&stuck, false);
+    tap_wait(&stuck, EVENTS);
+    tap_cancel(&stuck);
+}
+
 static void the_template_selects(void **state)
 {
     struct rig *rig = *state;
@@ -628,6 +659,7 @@ int main(void)
         TEST_OF(what_cannot_be_is_refused_by_field),
         TEST_OF(read_gives_pages),
         TEST_OF(every_consumer_gets_every_new_event_of_all_streams),
+        TEST_OF(a_thousand_consumers_get_all_though_one_of_them_does_not_read),
         TEST_OF(the_template_selects),
         TEST_OF(a_template_that_says_nonsense_is_refused_by_attribute),
         TEST_OF(consumers_of_a_group_share_its_events),
