@@ -6,6 +6,20 @@
 #include "base/utf8.h"
 #include "catalyst/event/wire.h"
 
+/* What so many items need, parsed. */
+static size_t cost(uint32_t room)
+{
+    return room * (sizeof(struct cat_intake_item) + sizeof(struct cat_publish_event));
+}
+
+static void count(struct cat_intake *intake, size_t bytes)
+{
+    if (intake->options.memory != NULL) {
+        atomic_fetch_add(intake->options.memory, bytes - intake->counted);
+        intake->counted = bytes;
+    }
+}
+
 struct cat_intake *cat_intake_new(const struct cat_intake_options *options, uint32_t room)
 {
     struct cat_intake *intake = chassis_base_zalloc(sizeof *intake);
@@ -14,6 +28,7 @@ struct cat_intake *cat_intake_new(const struct cat_intake_options *options, uint
     intake->items = chassis_base_alloc(room * sizeof *intake->items);
     intake->publish.events = chassis_base_alloc(room * sizeof *intake->publish.events);
     chassis_arena_init(&intake->arena, NULL, 0, 0); /* bounded by what one request may carry */
+    count(intake, cost(room));
     return intake;
 }
 
@@ -31,6 +46,7 @@ void cat_intake_reset(struct cat_intake *intake)
 void cat_intake_free(struct cat_intake *intake)
 {
     if (intake != NULL) {
+        count(intake, 0);
         chassis_arena_fini(&intake->arena);
         free(intake->publish.events);
         free(intake->items);
@@ -64,6 +80,7 @@ static void make_room(struct cat_intake *intake)
         intake->items = chassis_base_realloc(intake->items, intake->room * sizeof *intake->items);
         publish->events =
             chassis_base_realloc(publish->events, intake->room * sizeof *publish->events);
+        count(intake, cost(intake->room));
     }
 }
 
@@ -118,6 +135,13 @@ int cat_intake_batch(const struct cat_intake_options *options, struct chassis_vi
         return chassis_error_set(err, CHASSIS_INVALID_ARGUMENT,
                                  "field 'batch.events' has %u events, must have 1 to %d", n,
                                  CAT_BATCH_EVENTS_MAX);
+    }
+    if (options->lane == NULL && options->memory != NULL &&
+        atomic_load(options->memory) + cost(n) > CAT_INTAKE_MEMORY_MAX) {
+        return chassis_error_set(err, CHASSIS_BUSY,
+                                 "events under way need %zu bytes of memory, the limit is %d: try "
+                                 "again later",
+                                 atomic_load(options->memory), CAT_INTAKE_MEMORY_MAX);
     }
     struct cat_intake *intake = cat_intake_new(options, n);
     rest = batch;

@@ -15,12 +15,15 @@
 #ifndef CAT_BROKER_INTAKE_H
 #define CAT_BROKER_INTAKE_H
 
+#include <stdatomic.h>
+
 #include <chassis/arena.h>
 
 #include "catalyst/broker/broker.h"
 
 enum {
     CAT_BATCH_EVENTS_MAX = 10000, /* of one request */
+    CAT_INTAKE_MEMORY_MAX = 256 << 20,
 
     CAT_LANE_RETRY_MS = 2, /* until a lane tries again */
 };
@@ -44,6 +47,7 @@ struct cat_intake_options {
     void (*done)(struct cat_intake *intake);
     void *data;
     struct cat_lane *lane; /* NULL: CHASSIS_BUSY is a result like others */
+    atomic_size_t *memory; /* of all intakes together, bytes; NULL = not counted */
 };
 
 struct cat_intake_item {
@@ -59,6 +63,7 @@ struct cat_intake {
     uint32_t n_items, room;         /* items it can hold, at least 1; grows */
     struct cat_publish_order order; /* without a lane */
     struct chassis_arena arena;
+    size_t counted;          /* in *memory */
     bool finished;           /* the results are there */
     struct cat_intake *next; /* the owner's; the lane's on the loop */
     uint64_t request;        /* the owner's, as `bytes` */
@@ -79,7 +84,7 @@ void cat_intake_add(struct cat_intake *intake, struct chassis_view event);
 void cat_intake_refuse(struct cat_intake *intake, struct chassis_view id,
                        const struct chassis_error *err);
 /* All events of an encoded CloudEventBatch into a new intake. CHASSIS_INVALID_ARGUMENT: none or too
- * many; CHASSIS_MALFORMED. */
+ * many; CHASSIS_MALFORMED; CHASSIS_BUSY without a lane: CAT_INTAKE_MEMORY_MAX is in use. */
 int cat_intake_batch(const struct cat_intake_options *options, struct chassis_view batch,
                      struct cat_intake **ret_intake, struct chassis_error *err);
 

@@ -20,10 +20,13 @@
 #include "core/message_broker/actors/v1/actors.chassis.h"
 
 enum {
-    TURN_EVENTS = 128, /* room of an intake of single events */
+    TURN_EVENTS = 128, /* most single events of one publish */
     UNDER_WAY_EVENTS = 8192,
     UNDER_WAY_BYTES = 8 << 20,
+    SHARE_EVENTS = 128, /* of each while all together have too much */
+    SHARE_BYTES = 64 << 10,
     SPARE_MAX = 8,
+    ROOM_FIRST = 4, /* what an idle stream keeps */
 };
 
 struct producer {
@@ -64,7 +67,8 @@ static struct cat_intake_options intake_options(struct producer *p)
                                        .home = p->home,
                                        .done = intake_done,
                                        .data = p,
-                                       .lane = &p->lane};
+                                       .lane = &p->lane,
+                                       .memory = &p->views->intake_memory};
 }
 
 static void submit(struct producer *p, struct cat_intake *intake)
@@ -88,14 +92,14 @@ static void run_turn(struct chassis_task *task)
 
 /* ---- the end ---- */
 
-static void free_intakes(struct producer *p)
+static void free_spares(struct producer *p)
 {
     while (p->spare != NULL) {
         struct cat_intake *intake = p->spare;
         p->spare = intake->next;
         cat_intake_free(intake);
     }
-    chassis_buf_fini(&p->out);
+    p->n_spare = 0;
 }
 
 static void end_if_done(struct producer *p)
@@ -105,7 +109,8 @@ static void end_if_done(struct producer *p)
         return;
     }
     p->ended = true;
-    free_intakes(p);
+    free_spares(p);
+    chassis_buf_fini(&p->out);
     if (p->over) {
     } else if (p->gone) {
         chassis_call_fail(p->call, CHASSIS_CANCELLED, "the client went away");
@@ -153,9 +158,14 @@ static uint32_t answer_next(struct producer *p)
     return p->head->n_items;
 }
 
+/* Kept for what comes next, as long as something comes. */
 static void recycle(struct producer *p, struct cat_intake *intake)
 {
-    if (p->batches || p->n_spare == SPARE_MAX) {
+    bool idle = p->head == NULL && p->open == NULL;
+    if (idle) {
+        free_spares(p);
+    }
+    if (p->batches || p->n_spare == SPARE_MAX || (idle && intake->room > ROOM_FIRST)) {
         cat_intake_free(intake);
         return;
     }
@@ -173,12 +183,16 @@ static void head_done(struct producer *p)
     p->answered = 0;
     p->events -= intake->n_items;
     p->bytes -= intake->bytes;
+    atomic_fetch_sub_explicit(&p->views->intake_memory, intake->bytes, memory_order_relaxed);
     recycle(p, intake);
 }
 
 static bool is_full(const struct producer *p, unsigned part)
 {
-    return p->events > UNDER_WAY_EVENTS / part || p->bytes > UNDER_WAY_BYTES / part;
+    bool many = atomic_load_explicit(&p->views->intake_memory, memory_order_relaxed) >
+                CAT_INTAKE_MEMORY_MAX / 2;
+    return p->events > (many ? SHARE_EVENTS : UNDER_WAY_EVENTS) / part ||
+           p->bytes > (size_t)(many ? SHARE_BYTES : UNDER_WAY_BYTES) / part;
 }
 
 static void answer(struct producer *p)
@@ -295,6 +309,7 @@ void cat_publish_stream_open(struct chassis_call *call)
 static void came(struct producer *p, struct cat_intake *intake, uint32_t items, size_t bytes)
 {
     intake->bytes += bytes;
+    atomic_fetch_add_explicit(&p->views->intake_memory, bytes, memory_order_relaxed);
     p->bytes += bytes;
     p->events += items;
     if (is_full(p, 1) && !p->held) {
@@ -331,7 +346,7 @@ static int event_of(struct chassis_view request, struct chassis_view *ret_event,
 
 static struct cat_intake *intake_with_room(struct producer *p)
 {
-    if (p->open != NULL && p->open->n_items == p->open->room) {
+    if (p->open != NULL && p->open->n_items >= TURN_EVENTS) {
         submit(p, p->open);
         p->open = NULL;
     }
@@ -342,7 +357,7 @@ static struct cat_intake *intake_with_room(struct producer *p)
     }
     if (p->open == NULL) {
         struct cat_intake_options options = intake_options(p);
-        p->open = cat_intake_new(&options, TURN_EVENTS);
+        p->open = cat_intake_new(&options, ROOM_FIRST);
     }
     return p->open;
 }

@@ -120,7 +120,8 @@ static void publish(struct chassis_call *call, const EV(PublishRequest) * req)
                                          .loop = views->loop,
                                          .home = chassis_call_executor(call),
                                          .done = publish_done,
-                                         .data = call};
+                                         .data = call,
+                                         .memory = &views->intake_memory};
     if (cat_publish_request_of(&options, chassis_call_encoded(call), &intake, &request, &err) !=
         0) {
         chassis_call_fail_error(call, &err);

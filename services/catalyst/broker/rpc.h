@@ -6,6 +6,7 @@
 #define CAT_BROKER_RPC_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <chassis/executor.h>
 #include <chassis/service.h>
@@ -30,6 +31,7 @@ struct cat_views {
     struct chassis_executor *loop;
     struct chassis_list sessions; /* calls that live on the loop; owner: the loop */
     bool draining;                /* the loop's */
+    atomic_size_t intake_memory;  /* broker/intake.h */
     pthread_mutex_t lock;         /* guards what follows */
     struct chassis_list producers;
     bool producers_told;

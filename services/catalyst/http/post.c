@@ -198,8 +198,11 @@ void cat_http_post(struct chassis_call *call, const struct chassis_http_request 
     struct cat_intake *intake;
     const char *type = chassis_call_metadata(call, "content-type");
     enum cat_http_mode mode = cat_http_mode(chassis_view_str(type));
-    struct cat_intake_options options = {
-        .broker = views->broker, .loop = views->loop, .done = published, .data = call};
+    struct cat_intake_options options = {.broker = views->broker,
+                                         .loop = views->loop,
+                                         .done = published,
+                                         .data = call,
+                                         .memory = &views->intake_memory};
     if (mode == CAT_HTTP_UNKNOWN) {
         static const char text[] =
             "{\"code\":\"invalid_argument\",\"message\":\"this event format is not known here: "

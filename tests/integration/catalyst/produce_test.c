@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include "base/bytes.h"
+#include "catalyst/broker/intake.h"
 #include "catalyst/event/build.h"
 
 static void send_raw(struct tap *tap, struct chassis_view event)
@@ -417,6 +418,36 @@ static void a_publish_that_cannot_be_is_refused_by_what_is_wrong(void **state)
     chassis_arena_fini(&arena);
 }
 
+/* As if others had all of it under way. */
+static void without_memory_batches_are_refused_and_streams_go_on_slowly(void **state)
+{
+    enum { N = 3000 };
+    struct rig *rig = *state;
+    struct tap tap;
+    struct chassis_arena arena;
+    struct chassis_error err;
+    EV(PublishRequest) req = EV_INIT(PUBLISH_REQUEST);
+    ACTORS(CloudEventBatch) batch = ACTORS_INIT(CLOUD_EVENT_BATCH);
+    ACTORS(CloudEvent) event = ACTORS_INIT(CLOUD_EVENT);
+    ACTORS(CloudEvent) * list[] = {&event};
+    batch.events = list;
+    batch.n_events = 1;
+    req.batch = &batch;
+    chassis_arena_init(&arena, NULL, 0, 0);
+    atomic_fetch_add(&rig->views.intake_memory, CAT_INTAKE_MEMORY_MAX);
+    rig_call(rig, &events_event_service_publish_method, &req, CHASSIS_RESOURCE_EXHAUSTED, &arena,
+             &err);
+    assert_non_null(strstr(err.text, "try again later"));
+    tap_open(rig, &tap, &actors_producer_produce_method);
+    for (unsigned i = 1; i <= N; i++) {
+        send_event(&tap, i, NULL, "some data");
+    }
+    expect_stored(&tap, 0, 1, N);
+    assert_int_equal(tap_end(&tap), 0);
+    atomic_fetch_sub(&rig->views.intake_memory, CAT_INTAKE_MEMORY_MAX);
+    chassis_arena_fini(&arena);
+}
+
 #define TEST_OF(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -433,6 +464,7 @@ int main(void)
         TEST_OF(a_client_that_goes_away_in_the_middle_harms_nobody),
         TEST_OF(batches_are_answered_one_by_one_in_order),
         TEST_OF(a_publish_that_cannot_be_is_refused_by_what_is_wrong),
+        TEST_OF(without_memory_batches_are_refused_and_streams_go_on_slowly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

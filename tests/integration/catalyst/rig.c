@@ -213,6 +213,7 @@ void rig_close(struct rig *rig)
     chassis_http_stop(rig->http);
     chassis_client_free(rig->client);
     chassis_server_free(rig->server);
+    assert_int_equal(atomic_load(&rig->views.intake_memory), 0); /* whatever came, and went */
     on_loop(rig, close_push);
     cat_views_fini(&rig->views);
     chassis_os_thread_stop(rig->reader);
