@@ -572,6 +572,96 @@ static void closing_finishes_what_is_under_way_and_ends_readers(void **state)
     fixture_end();
 }
 
+/* A life with a fault somewhere: whatever fails says so, and the next attempt succeeds. */
+static void faulty_life(void *data)
+{
+    if (fixture_try_begin(17, 1 << 20) != 0) {
+        assert_int_equal(f.rc, CHASSIS_NO_SPACE);
+        fixture_end();
+        return;
+    }
+    f.rig.options.cache_bytes_per_stream = 1; /* reads go to the workers */
+    struct cat_stream_config config = named("s");
+    config.dedupe_ms = 60000;
+    if (stream_create(&config) != 0) {
+        assert_int_equal(stream_create(&config), 0);
+    }
+    publish_many("s", 0, 20, 5);
+    fixture_reopen(false);
+    int rc = post_one("s", "19", NULL); /* dedupe reads what it must know */
+    assert_true(rc == 0 || rc == CHASSIS_CORRUPT);
+    if (rc != 0) {
+        assert_int_equal(post_one("s", "19", NULL), 0);
+    }
+    struct seen *s = seen_open("s", earliest, 100);
+    if (!seen_wait(s, 20)) {
+        assert_int_equal(s->ended, CHASSIS_CORRUPT);
+        seen_close(s);
+        s = seen_open("s", earliest, 100);
+        assert_true(seen_wait(s, 20));
+    }
+    seen_close(s);
+    struct fetched g;
+    fetch(&g, NULL, 0, 1, 20);
+    if (g.status != 0) {
+        assert_int_equal(g.status, CHASSIS_CORRUPT);
+        fetch(&g, NULL, 0, 1, 20);
+    }
+    assert_int_equal(g.n, 20);
+    if (stream_purge("s", 11, 0, NULL) != 0) {
+        assert_int_equal(stream_purge("s", 11, 0, NULL), 0);
+    }
+    config.events_max = 5;
+    if (stream_update(&config) != 0) {
+        assert_int_equal(stream_update(&config), 0);
+    }
+    fixture_run_ms(10000); /* a floor that was refused is tried again */
+    fixture_reopen(true);
+    struct cat_stream_info info;
+    assert_int_equal(stream_get("s", &info), 0);
+    assert_int_equal(info.events, 5);
+    if (stream_delete("s") != 0) {
+        assert_int_equal(stream_delete("s"), 0);
+    }
+    assert_int_equal(stream_get("s", &info), CHASSIS_NOT_FOUND);
+    fixture_end();
+}
+
+static void what_fails_says_so_and_can_be_repeated(void **state)
+{
+    unsigned faults = test_each_fault("catalyst.", faulty_life, NULL);
+    assert_in_range(faults, 8, 40);
+}
+
+static void a_full_disk_refuses_events_and_recovers_by_itself(void **state)
+{
+    fixture_begin(18, 1 << 20);
+    f.rig.options.reserve_bytes = 4 << 20;
+    fixture_reopen(false);
+    struct seen *s = seen_open("default", earliest, 4000);
+    publish_many("default", 0, 10, 5);
+    chassis_sim_disk_limit(f.rig.host, chassis_sim_disk_used(f.rig.host) + (1 << 20));
+    fixture_run_ms(3000);
+    int rc = 0;
+    unsigned stored = 10;
+    for (unsigned i = 0; rc == 0 && i < 100; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "%u", stored);
+        rc = post_one("default", id, NULL);
+        stored += rc == 0;
+        fixture_run_ms(50);
+    }
+    assert_int_equal(rc, CHASSIS_NO_SPACE);
+    assert_true(seen_wait(s, stored));                        /* reads go on */
+    assert_int_equal(stream_purge("default", 0, 0, NULL), 0); /* and so does what makes room */
+    chassis_sim_disk_limit(f.rig.host, 0);
+    fixture_run_ms(2000);
+    assert_int_equal(post_one("default", "after", NULL), 0);
+    assert_true(seen_wait(s, stored + 1));
+    seen_close(s);
+    fixture_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +680,8 @@ int main(void)
         cmocka_unit_test(delayed_events_come_when_their_time_has_come),
         cmocka_unit_test(expired_events_are_never_given),
         cmocka_unit_test(events_are_fetched_by_sequence),
+        cmocka_unit_test(what_fails_says_so_and_can_be_repeated),
+        cmocka_unit_test(a_full_disk_refuses_events_and_recovers_by_itself),
         cmocka_unit_test(closing_finishes_what_is_under_way_and_ends_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@ struct fixture {
 extern struct fixture f;
 
 void fixture_begin(uint64_t seed, uint64_t segment_bytes);
+int fixture_try_begin(uint64_t seed, uint64_t segment_bytes);
 void fixture_end(void);
 int fixture_open(void);
 /* Close properly, or crash (with loss of power), and open again. */
