@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 
-enum { RECORDS_KEPT_MAX = 4096 };
+enum { RECORDS_KEPT_MAX = 4096, RECORD_OVERHEAD = 64 + 7 };
 
 static struct journal_log *log_of(struct cat_log *base)
 {
@@ -54,6 +54,7 @@ static void log_free_if_closed(struct journal_log *log)
 {
     if (log->closing && log->n_puts == 0) {
         chassis_list_remove(&log->link);
+        cat_weights_fini(&log->weights);
         free(log);
     }
 }
@@ -144,6 +145,9 @@ static int journal_log_append(struct cat_log *base, struct cat_append *append,
     chassis_list_append(&engine->puts, &put->link);
     log->n_puts++;
     log->last_time_ns = time_ns;
+    for (uint32_t i = 0; i < append->n_events && log->weights.marks != NULL; i++) {
+        cat_weights_add(&log->weights, (append->events[i].len + RECORD_OVERHEAD) & ~(size_t)7);
+    }
     append->time_ns = time_ns;
     append->first_sequence = s.last_index + 1;
     if (engine->cap_records > RECORDS_KEPT_MAX) {
@@ -176,16 +180,16 @@ static struct cat_log_state journal_log_state(struct cat_log *base)
     };
 }
 
+/* Counting begins when somebody asks, which is when there is a limit. */
 static uint64_t journal_log_at_bytes(struct cat_log *base, uint64_t bytes_max)
 {
     struct journal_log *log = log_of(base);
     struct chassis_journal_stream s = bounds(log);
-    if (s.bytes <= bytes_max) {
-        return s.first_index;
+    if (log->weights.marks == NULL) {
+        cat_weights_init(&log->weights, s.first_index, s.last_index, s.bytes, bytes_max / 32);
     }
-    uint64_t kept = s.last_index + 1 - s.first_index;
-    uint64_t keep = (uint64_t)((double)kept * (double)bytes_max / (double)s.bytes);
-    return s.last_index + 1 - keep;
+    uint64_t sequence = cat_weights_at(&log->weights, bytes_max);
+    return sequence > s.first_index ? sequence : s.first_index;
 }
 
 static void journal_log_at_time(struct cat_log *base, int64_t time_ns,
@@ -206,6 +210,9 @@ static void journal_log_trim(struct cat_log *base, uint64_t through)
 {
     struct journal_log *log = log_of(base);
     chassis_journal_trim(log->engine->journal, log->number, through);
+    if (log->weights.marks != NULL) {
+        cat_weights_trim(&log->weights, through + 1);
+    }
 }
 
 /* ---- life ---- */
@@ -282,7 +289,9 @@ void cat_journal_engine_abandon(struct cat_log_engine *base)
         free(chassis_list_entry(link, struct put, link));
     }
     chassis_list_foreach_safe (link, &engine->logs) {
-        free(chassis_list_entry(link, struct journal_log, link));
+        struct journal_log *log = chassis_list_entry(link, struct journal_log, link);
+        cat_weights_fini(&log->weights);
+        free(log);
     }
     engine_free(engine);
 }

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "catalyst/broker/log.h"
+#include "catalyst/broker/weights.h"
 #include "journal/journal.h"
 
 /* Reads that would block run on `workers`. */
@@ -80,6 +81,7 @@ struct journal_log {
     uint32_t n_puts;
     bool closing;
     int64_t last_time_ns, first_time_ns;
+    struct weights weights;
     uint64_t first_time_of; /* the sequence that first_time_ns belongs to */
 };
 

@@ -313,6 +313,25 @@ static void who_falls_off_is_told(void **state)
     fixture_end();
 }
 
+static void a_limit_on_bytes_keeps_the_newest(void **state)
+{
+    fixture_begin(19, 1 << 20);
+    struct cat_stream_config config = named("s");
+    config.bytes_max = 20000;
+    assert_int_equal(stream_create(&config), 0);
+    for (int again = 0; again < 3; again++) {
+        publish_many("s", (unsigned)again * 1000, 1000, 50);
+        struct cat_stream_info info;
+        fixture_run_ms(5000);
+        assert_int_equal(stream_get("s", &info), 0);
+        assert_in_range(info.log.bytes, 10000, 21000);
+        assert_in_range(info.events, 60, 200);
+        assert_int_equal(info.log.last, ((unsigned)again + 1) * 1000);
+        fixture_reopen(again == 1);
+    }
+    fixture_end();
+}
+
 static void a_purge_is_durable_and_a_reader_of_a_deleted_stream_ends(void **state)
 {
     fixture_begin(10, 1 << 20);
@@ -674,6 +693,7 @@ int main(void)
         cmocka_unit_test(rules_say_which_streams_take_an_event),
         cmocka_unit_test(a_reader_gets_every_event_once_whenever_it_has_room),
         cmocka_unit_test(who_falls_off_is_told),
+        cmocka_unit_test(a_limit_on_bytes_keeps_the_newest),
         cmocka_unit_test(a_purge_is_durable_and_a_reader_of_a_deleted_stream_ends),
         cmocka_unit_test(a_full_stream_that_refuses_new_events_says_so),
         cmocka_unit_test(old_events_go),

@@ -6,6 +6,7 @@
 #include "catalyst/broker/dedupe.h"
 #include "catalyst/broker/late.h"
 #include "catalyst/broker/places.h"
+#include "catalyst/broker/weights.h"
 
 static const uint8_t key[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
@@ -163,6 +164,37 @@ static void places_are_found_and_all_have_their_turn(void **state)
     assert_null(cat_places_any(&places));
 }
 
+/* A limit on bytes over events of very different sizes: never too much, never far too little. */
+static void weights_find_what_fits_a_limit(void **state)
+{
+    enum { N = 20000, LIMIT = 1 << 20 };
+    static uint64_t sizes[N + 1];
+    struct chassis_prng prng;
+    chassis_prng_init(&prng, 8);
+    struct weights w = {0};
+    uint64_t trimmed = 1;
+    cat_weights_init(&w, 1, 0, 0, LIMIT / 32);
+    for (unsigned i = 1; i <= N; i++) {
+        sizes[i] = i / 2000 % 2 == 0 ? 100 : 5000 + chassis_prng_below(&prng, 3000);
+        cat_weights_add(&w, sizes[i]);
+        if (i % 97 == 0) {
+            uint64_t first = cat_weights_at(&w, LIMIT), bytes = 0;
+            for (uint64_t k = first; k <= i; k++) {
+                bytes += sizes[k];
+            }
+            assert_true(bytes <= LIMIT + LIMIT / 4);
+            assert_true(first == trimmed || bytes + LIMIT / 4 >= LIMIT);
+            if (i % 388 == 0) { /* behind, as floors are */
+                trimmed = first;
+                cat_weights_trim(&w, first);
+            }
+        }
+    }
+    assert_true(cat_weights_at(&w, UINT64_MAX) <= trimmed);
+    assert_int_equal(cat_weights_at(&w, 0), N + 1);
+    cat_weights_fini(&w);
+}
+
 static void rows_read_back_and_what_is_none_is_refused(void **state)
 {
     struct cat_selection takes[2] = {
@@ -241,6 +273,7 @@ int main(void)
         cmocka_unit_test(dedupe_forgets_the_oldest_when_there_are_too_many),
         cmocka_unit_test(late_events_come_earliest_first),
         cmocka_unit_test(places_are_found_and_all_have_their_turn),
+        cmocka_unit_test(weights_find_what_fits_a_limit),
         cmocka_unit_test(rows_read_back_and_what_is_none_is_refused),
         cmocka_unit_test(rows_of_version_1_are_read_for_ever),
     };
