@@ -119,13 +119,17 @@ static void keep_halfway(struct job *job)
 static void finish(struct job *job, int status, uint64_t next, const struct chassis_error *err)
 {
     struct cat_read *read = job->read;
+    struct chassis_error copy = {0}; /* the job's own goes with it when it is cancelled in `done` */
+    if (err != NULL) {
+        copy = *err;
+    }
     job->state = JOB_IDLE;
     if (job->span != NULL && status == 0 && job->span->at < job->span->n) {
         keep_halfway(job);
     } else {
         drop_span(job);
     }
-    read->done(read, status, next, err);
+    read->done(read, status, next, err != NULL ? &copy : NULL);
 }
 
 /* Hand over what the span holds. */
