@@ -40,8 +40,9 @@ struct producer {
     struct cat_intake *head, **tail; /* submitted, oldest first */
     struct cat_intake *spare;
     unsigned n_spare;
-    uint32_t answered; /* items of `head` */
-    size_t bytes;      /* under way */
+    uint32_t turn_events; /* of the last turn: the next will be like it */
+    uint32_t answered;    /* items of `head` */
+    size_t bytes;         /* under way */
     uint32_t events;
     bool held, blocked; /* not reading; the client does not read */
     bool finished;      /* the client sent its last */
@@ -85,6 +86,7 @@ static void run_turn(struct chassis_task *task)
     struct cat_intake *intake = p->open;
     if (intake != NULL) {
         p->open = NULL;
+        p->turn_events = intake->n_items;
         submit(p, intake);
     }
     answer(p);
@@ -357,7 +359,8 @@ static struct cat_intake *intake_with_room(struct producer *p)
     }
     if (p->open == NULL) {
         struct cat_intake_options options = intake_options(p);
-        p->open = cat_intake_new(&options, ROOM_FIRST);
+        p->open =
+            cat_intake_new(&options, p->turn_events > ROOM_FIRST ? p->turn_events : ROOM_FIRST);
     }
     return p->open;
 }
