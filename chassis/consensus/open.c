@@ -108,7 +108,10 @@ static int open_store(struct chassis_consensus *n, struct chassis_error *err)
     if (rc != 0) {
         return rc;
     }
-    rc = apply_open(n, err);
+    if (n->o.machine->ops->verify != NULL) {
+        rc = n->o.machine->ops->verify(n->o.machine->data, n->store, err);
+    }
+    rc = rc == 0 ? apply_open(n, err) : rc;
     if (rc != 0) {
         chassis_store_close(n->store);
         n->store = NULL;

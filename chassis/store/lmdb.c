@@ -496,6 +496,50 @@ static int open_env(struct lmdb_store *s, const struct chassis_repository_option
     return rc == 0 ? open_tables(s) : rc;
 }
 
+/* LMDB has no checksums: a flipped bit in what binds its pages together hides records, or brings old
+ * ones back. So each table is walked once: keys rise, each is found from the root, and there are as
+ * many as the table says. (The values are their writer's to check.) */
+static int check_table(MDB_txn *txn, MDB_dbi table)
+{
+    MDB_stat stat;
+    MDB_cursor *cursor;
+    MDB_val key, value, found, before = {0, NULL};
+    int rc = mdb_stat(txn, table, &stat);
+    rc = rc == 0 ? mdb_cursor_open(txn, table, &cursor) : rc;
+    if (rc != 0) {
+        return rc;
+    }
+    size_t n = 0;
+    while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        bool rises = before.mv_data == NULL || mdb_cmp(txn, table, &before, &key) < 0;
+        before = key;
+        rc = ++n > stat.ms_entries || !rises ? MDB_CORRUPTED : mdb_get(txn, table, &key, &found);
+        if (rc == MDB_NOTFOUND || (rc == 0 && found.mv_data != value.mv_data)) {
+            rc = MDB_CORRUPTED;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return rc != MDB_NOTFOUND ? rc : n == stat.ms_entries ? 0 : MDB_CORRUPTED;
+}
+
+static int check_tables(struct lmdb_store *s, struct chassis_error *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+    for (unsigned i = 0; rc == 0 && i < s->base.n_tables; i++) {
+        rc = check_table(txn, s->tables[i]);
+        if (rc != 0) {
+            chassis_error_set(err, from_lmdb(rc), "the pages of table '%s' contradict each other",
+                              s->base.tables[i]);
+            mdb_txn_abort(txn);
+        }
+    }
+    if (rc == 0) {
+        mdb_txn_abort(txn);
+    }
+    return from_lmdb(rc);
+}
+
 static int lmdb_open(const struct chassis_repository_options *options,
                      struct chassis_store **ret_store, struct chassis_error *err)
 {
@@ -507,14 +551,18 @@ static int lmdb_open(const struct chassis_repository_options *options,
     s->base = (struct chassis_store){
         .ops = &lmdb_ops, .tables = options->tables, .n_tables = options->n_tables};
     pthread_mutex_init(&s->lock, NULL);
+    struct chassis_error why = {0};
     int rc = from_lmdb(open_env(s, options));
+    rc = rc == 0 ? check_tables(s, &why) : rc;
     if (rc < 0) {
         if (s->env != NULL) {
             mdb_env_close(s->env);
         }
         pthread_mutex_destroy(&s->lock);
         free(s);
-        return chassis_error_code(err, rc, "open store '%s'", options->path);
+        return why.code == 0
+                   ? chassis_error_code(err, rc, "open store '%s'", options->path)
+                   : chassis_error_set(err, rc, "open store '%s': %s", options->path, why.text);
     }
     *ret_store = &s->base;
     return 0;

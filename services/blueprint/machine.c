@@ -1,6 +1,7 @@
 #include "machine.h"
 
 #include "base/assert.h"
+#include "verify.h"
 
 int bp_machine_apply(struct chassis_txn *txn, const struct chassis_entry *entry,
                      struct chassis_buf *ret_result)
@@ -73,6 +74,21 @@ static void leadership(void *data, bool leader, uint64_t term)
     }
 }
 
+static void note_fault(const char *text, void *data)
+{
+    struct chassis_error *err = data;
+    if (err->code == 0) {
+        chassis_error_set(err, CHASSIS_CORRUPT, "%s", text);
+    }
+}
+
+static int verify(void *data, struct chassis_store *store, struct chassis_error *err)
+{
+    struct chassis_error fault = {0};
+    int r = bp_verify_store(store, "store", note_fault, &fault, err);
+    return r == 0 && fault.code != 0 ? chassis_error_set(err, fault.code, "%s", fault.text) : r;
+}
+
 static int ask(void *data, uint64_t from, struct chassis_view question,
                struct chassis_buf *ret_answer)
 {
@@ -92,6 +108,7 @@ const struct chassis_state_machine_ops bp_machine_ops = {
     .committed = committed,
     .watched = watched,
     .restored = restored,
+    .verify = verify,
     .leadership = leadership,
     .ask = ask,
     .ask_node = ask_node,

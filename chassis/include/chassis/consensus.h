@@ -46,6 +46,10 @@ struct chassis_state_machine_ops {
     bool (*watched)(void *data);
     /* The store was replaced by a checkpoint: forget everything derived from it. May be NULL. */
     void (*restored)(void *data);
+    /* Read every record of a store that was opened: CHASSIS_CORRUPT for one that is damaged, and the
+     * store is dropped and filled again from checkpoint and log before anything of it is served.
+     * NULL: records are believed. */
+    int (*verify)(void *data, struct chassis_store *store, struct chassis_error *err);
     /* This node became or ceased to be leader of `term`. May be NULL. */
     void (*leadership)(void *data, bool leader, uint64_t term);
     /* A question of another node (or this one) to the leader, answered from memory without
