@@ -2,12 +2,8 @@
 
 #include "rpc/transport.h"
 
-static void run_start(struct chassis_task *task)
+static void begin(struct cat_session *s)
 {
-    struct cat_session *s = chassis_container_of(task, struct cat_session, start);
-    if (s->stopped) {
-        return;
-    }
     s->started = true;
     chassis_list_append(&s->views->sessions, &s->link);
     if (s->views->draining) {
@@ -18,6 +14,16 @@ static void run_start(struct chassis_task *task)
         return;
     }
     s->ops->start(s);
+}
+
+static void run_start(struct chassis_task *task)
+{
+    struct cat_session *s = chassis_container_of(task, struct cat_session, start);
+    struct chassis_call *call = s->call;
+    if (!s->stopped) { /* by a client that was gone before */
+        begin(s);
+    }
+    chassis_call_unref(call);
 }
 
 static void run_news(struct chassis_task *task)
@@ -146,9 +152,11 @@ void cat_session_open(struct cat_session *session, struct chassis_call *call,
     s->cancel.run = run_cancel;
     s->end.run = run_end;
     s->gone.run = run_gone;
-    chassis_call_ref(call);
-    chassis_post(s->views->loop, &s->start);
+    chassis_call_ref(call); /* until `gone` ran */
+    chassis_call_ref(call); /* until `start` ran: the client's going away may be faster */
     chassis_call_on_end(call, on_end, s);
     chassis_call_on_writable(call, on_writable, s);
     chassis_call_on_cancel(call, on_cancel, s);
+    /* Where the loop is the call's home it may end the call from here on. */
+    chassis_post(s->views->loop, &s->start);
 }

@@ -283,6 +283,19 @@ static void a_follower_that_does_not_read_holds_up_nobody(void **state)
     close(fd);
 }
 
+static void followers_that_hang_up_at_once_harm_nobody(void **state)
+{
+    struct rig *rig = *state;
+    for (unsigned i = 0; i < 100; i++) {
+        int fd = raw_connect(rig->http_port);
+        raw_send(fd, "GET", i % 3 == 0 ? "/events/nowhere" : "/events/default?start=earliest", "",
+                 NULL, 0);
+        close(fd);
+    }
+    post_text(rig, "/events/default", BINARY("1"), "{}", 200, "\"accepted\":1");
+    free(follow(rig, "/events/default?start=earliest", "", 1));
+}
+
 static void a_drain_ends_followers(void **state)
 {
     struct rig *rig = *state;
@@ -325,6 +338,7 @@ int main(void)
         TEST_OF(events_are_pushed_as_they_are_stored),
         TEST_OF(a_follower_is_told_what_is_wrong),
         TEST_OF(a_follower_that_does_not_read_holds_up_nobody),
+        TEST_OF(followers_that_hang_up_at_once_harm_nobody),
         TEST_OF(a_drain_ends_followers),
         TEST_OF(rpcs_can_be_called_as_json),
     };
