@@ -224,7 +224,7 @@ struct cat_fetch {
     uint64_t next;
     size_t bytes_left;
     int status;
-    struct chassis_error *err;
+    struct chassis_error err;
     bool busy, again;
 };
 void cat_fetch(struct cat_broker *broker, struct cat_fetch *fetch);

@@ -149,7 +149,7 @@ int cat_stream_row_decode(struct chassis_view bytes, struct cat_stream_row *row,
 
 struct cat_number_key cat_number_key(uint32_t number)
 {
-    struct cat_number_key key;
+    struct cat_number_key key = {0};
     chassis_put_be32(key.bytes, number);
     return key;
 }

@@ -19,7 +19,7 @@ struct cat_stream_row {
 
 void cat_stream_row_encode(const struct cat_stream_config *config, uint32_t number,
                            int64_t created_ns, struct chassis_buf *out);
-int cat_stream_row_decode(struct chassis_view row, struct cat_stream_row *ret_row,
+int cat_stream_row_decode(struct chassis_view bytes, struct cat_stream_row *ret_row,
                           struct chassis_error *err);
 
 /* Keys of rows that belong to a stream: its number, big-endian. */

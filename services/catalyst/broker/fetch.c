@@ -84,7 +84,7 @@ static void on_done(struct cat_read *read, int status, uint64_t next,
         s->first = next;
     } else if (status < 0 && fetch->busy) {
         fetch->status = status;
-        *fetch->err = *err;
+        fetch->err = *err;
     } else if (status < 0) {
         finish(fetch, status, err);
         return;
@@ -99,14 +99,13 @@ static void on_done(struct cat_read *read, int status, uint64_t next,
 static void go_on(struct cat_fetch *fetch)
 {
     struct stream *s = stream_of(fetch);
-    struct chassis_error err = {0};
     fetch->busy = true;
-    fetch->err = &err;
     do {
         uint64_t from = 0;
         uint32_t n = fetch->status == 0 ? wanted(fetch, s, &from) : 0;
         fetch->again = false;
         if (n == 0) {
+            struct chassis_error err = fetch->err; /* `done` may free the fetch */
             finish(fetch, fetch->status, fetch->status < 0 ? &err : NULL);
             return;
         }

@@ -260,7 +260,7 @@ bool cat_check_media_type(struct chassis_view text)
 
 struct cat_quoted cat_quote(struct chassis_view text)
 {
-    struct cat_quoted q;
+    struct cat_quoted q = {0};
     size_t max = sizeof q.text - 4, n = text.len < max ? text.len : max;
     for (size_t i = 0; i < n; i++) {
         q.text[i] = text.data[i] >= 0x20 && text.data[i] < 0x7f ? (char)text.data[i] : '?';
