@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 
 #include <examples/echo/v1/echo.chassis.h>
@@ -28,7 +29,7 @@ struct world {
     pthread_cond_t cond;
     struct chassis_call *waiting; /* a call whose handler has not ended it */
     unsigned cancelled, streams_done;
-    bool ready;
+    atomic_bool ready;
 };
 static struct world world;
 
