@@ -66,7 +66,7 @@ void rpc_grpc_unref(void)
 
 static void queue_ring(struct rpc_queue *queue);
 
-enum { IN_A_ROW = 128 };
+enum { IN_A_ROW = 256 };
 
 static void tag_run(struct rpc_tag *tag, bool ok)
 {

@@ -20,7 +20,7 @@
 #include "core/message_broker/actors/v1/actors.chassis.h"
 
 enum {
-    TURN_EVENTS = 128, /* most single events of one publish */
+    TURN_EVENTS = 256, /* most single events of one publish */
     UNDER_WAY_EVENTS = 8192,
     UNDER_WAY_BYTES = 8 << 20,
     SHARE_EVENTS = 128, /* of each while all together have too much */

@@ -198,7 +198,7 @@ struct gather {
     struct chassis_call *call;
     unsigned n, turn;
     bool over;
-    char texts[256][16];
+    char texts[512][16];
 };
 static void gather_flush(struct chassis_task *task)
 {
@@ -227,7 +227,7 @@ static void gather_message(const void *handlers, struct chassis_call *call, cons
 {
     struct gather *g = chassis_call_state(call);
     assert_null(request);
-    assert_true(g->n < 256);
+    assert_true(g->n < 512);
     snprintf(g->texts[g->n++], sizeof g->texts[0], "%.*s",
              CHASSIS_VIEW_ARG(chassis_call_encoded(call)));
     chassis_defer(chassis_call_executor(call), &g->task);
