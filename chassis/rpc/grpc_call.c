@@ -334,7 +334,9 @@ static int op_send(struct chassis_call *call, const void *message, struct chassi
         rc = CHASSIS_RESOURCE_EXHAUSTED;
     } else {
         grpc_slice_buffer_add_indexed(&g->queue, slice);
-        g->burst += corked == g ? len : 0;
+        if (corked == g) {
+            g->burst += len;
+        }
         count_out(call, len);
         start = send_next(g, &b);
     }

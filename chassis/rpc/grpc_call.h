@@ -73,8 +73,9 @@ struct rpc_grpc_call {
     bool close_started, close_done, broken, want_writable, released;
     const struct chassis_outcome *outcome; /* set by end */
     size_t sending_len;                    /* counts as queued, too */
+    /* The queue's thread only: */
     size_t burst;   /* bytes sent since corked: bounded, others want the thread as well */
-    bool held_back; /* a message waits for uncork; the queue's thread only */
+    bool held_back; /* a message waits for uncork */
 };
 
 void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadline_ns,
