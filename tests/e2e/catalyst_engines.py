@@ -69,8 +69,42 @@ def a_stream_in_jetstream(running):
     nats.start()
     catalyst.start()
     check(numbers(catalyst) == list(range(105)), "they are there after both were restarted")
+    check(dctl(catalyst.address, "groups", "get", "far/g", "-o", "json").json()["lag"] == 0,
+          "and the group has done all of them")
     produce(catalyst, "far", 105, 1)
     check(numbers(catalyst) == list(range(106)), "and the stream goes on")
+
+
+def a_stream_whose_server_is_not_there_yet(running):
+    nats = running.add(Nats()).start()
+    catalyst = running.service(
+        "catalyst", [f"--catalyst.engines.nats.url=nats://127.0.0.1:{nats.port}"])
+    dctl(catalyst.address, "streams", "create", "far", "--backend", "nats", "--take", "type=far.>")
+    produce(catalyst, "far", 0, 5)
+    group = ("events", "consume", "far", "--group", "g", "--from", "earliest", "-o", "json",
+             "--timeout", "20s", "--count")
+    check(dctl(catalyst.address, *group, "5").out.count("\n") == 5, "a group takes five events")
+    catalyst.stop()
+    nats.server.stop()
+    catalyst.start()
+    event = {"specversion": "1.0", "id": "5", "source": "/e2e", "type": "far.made", "data": {"n": 5}}
+    status, _, body = processes.http(
+        catalyst.url("/events"), data=json.dumps(event).encode(), method="POST",
+        headers={"content-type": "application/cloudevents+json"})
+    check(status == 503, f"what it takes is refused: {status} {body.decode()[:200]}")
+    other = dctl(catalyst.address, "events", "produce", "--type", "near.made", "{}")
+    check(other.code == 0, "what others take is stored")
+    done = dctl(catalyst.address, "events", "consume", "far", "--from", "earliest", "--until-end",
+                "--timeout", "5s")
+    check(done.code == 4 and "away" in done.err, f"reading it says so: {done.err.strip()}")
+    nats.start()
+    wait_for("the stream", lambda: dctl(catalyst.address, "streams", "get", "far").code == 0)
+    check(numbers(catalyst) == list(range(5)), "when its server is there it opens by itself")
+    produce(catalyst, "far", 5, 1)
+    check(numbers(catalyst) == list(range(6)), "and goes on; nothing of it went elsewhere")
+    found = dctl(catalyst.address, *group, "1")
+    check(found.code == 0 and json.loads(found.out)["event"]["id"] == "5",
+          f"its group goes on behind what it had {found.err}{found.out}")
 
 
 def what_is_not_configured_is_refused_by_its_key(running):
@@ -83,4 +117,5 @@ def what_is_not_configured_is_refused_by_its_key(running):
     check(done.code != 0 and "journal, nats or kafka" in done.err, done.err.strip())
 
 
-main(a_stream_in_jetstream, what_is_not_configured_is_refused_by_its_key)
+main(a_stream_in_jetstream, a_stream_whose_server_is_not_there_yet,
+     what_is_not_configured_is_refused_by_its_key)

@@ -310,7 +310,7 @@ static int changeable(struct cat_broker *b, struct chassis_view name, struct str
         return chassis_error_set(err, CHASSIS_SHUTTING_DOWN, "the broker is closing");
     }
     if (s == NULL) {
-        return cat_stream_not_found(name, err);
+        return cat_stream_missing(b, name, err);
     }
     if (s->changing) {
         return chassis_error_set(err, CHASSIS_ABORTED, "stream '%.*s' is being changed: try again",
@@ -451,7 +451,7 @@ int cat_stream_get(struct cat_broker *b, struct chassis_view name, struct cat_st
 {
     const struct stream *s = cat_model_open_stream(b, name);
     if (s == NULL) {
-        return cat_stream_not_found(name, err);
+        return cat_stream_missing(b, name, err);
     }
     fill_info(b, s, ret_info);
     return 0;

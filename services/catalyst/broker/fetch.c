@@ -132,7 +132,7 @@ void cat_fetch(struct cat_broker *b, struct cat_fetch *fetch)
     fetch->broker = NULL;
     if (s == NULL || b->closing) {
         int rc = s == NULL
-                     ? cat_stream_not_found(fetch->stream, &err)
+                     ? cat_stream_missing(b, fetch->stream, &err)
                      : chassis_error_set(&err, CHASSIS_SHUTTING_DOWN, "the broker is closing");
         fetch->done(fetch, rc, fetch->next, &err);
         return;
@@ -190,7 +190,7 @@ void cat_resolve(struct cat_broker *b, struct chassis_view stream, struct cat_st
     struct chassis_error err = {0};
     struct stream *s = cat_model_open_stream(b, stream);
     if (s == NULL) {
-        resolved(data, cat_stream_not_found(stream, &err), 0, &err);
+        resolved(data, cat_stream_missing(b, stream, &err), 0, &err);
         return;
     }
     switch (start.kind) {

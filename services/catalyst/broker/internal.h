@@ -27,6 +27,7 @@ struct config { /* a configuration that owns its texts */
 
 enum phase {
     STREAM_MAKING, /* its row is on its way: nobody sees it */
+    STREAM_AWAY,   /* its engine cannot be reached: its rules count, what they take is refused */
     STREAM_OPEN,
     STREAM_DELETED, /* its row is gone; waits for what is under way */
 };
@@ -59,6 +60,7 @@ struct stream {
     uint32_t hash, number;
     enum phase phase;
     bool changing;    /* a change of its row is on its way */
+    bool away_told;   /* it was logged */
     bool floor_dirty; /* stands in broker->dirty */
     struct config *config;
     struct cat_log *log;
@@ -130,6 +132,8 @@ struct cat_broker {
     void (*deleted)(void *data, uint32_t number, struct chassis_view name);
     void *deleted_data;
     struct chassis_list changes; /* of streams, under way */
+    uint32_t n_away, n_opening;  /* away.c */
+    struct chassis_timer away;
     bool closing, engines_closing;
     struct chassis_task close_task, draining;
     void (*closed)(void *data);
@@ -161,6 +165,8 @@ struct stream *cat_model_by_number(const struct cat_broker *b, uint32_t number);
 struct stream *cat_model_add(struct cat_broker *b, struct config **config, uint32_t number);
 /* Everybody sees it; its rules count. */
 void cat_model_show(struct cat_broker *b, struct stream *s);
+/* Its rules count, but nobody sees it. */
+void cat_model_await(struct cat_broker *b, struct stream *s);
 void cat_model_hide(struct cat_broker *b, struct stream *s);
 void cat_model_forget(struct cat_broker *b, struct stream *s);
 void cat_model_set_rules(struct cat_broker *b, struct stream *s);
@@ -170,6 +176,13 @@ void cat_model_fini(struct cat_broker *b);
 
 /* check.c: fills in defaults of *config. */
 int cat_check_config(struct cat_stream_config *config, struct chassis_error *err);
+
+/* away.c: the log of a stream that was found in the catalog; again and again until it is there. */
+void cat_away_init(struct cat_broker *b);
+void cat_away_open(struct stream *s);
+/* Why a stream cannot be used: there is none (CHASSIS_NOT_FOUND), or it is away
+ * (CHASSIS_UNAVAILABLE). */
+int cat_stream_missing(struct cat_broker *b, struct chassis_view name, struct chassis_error *err);
 
 /* life.c */
 void cat_broker_close_if_idle(struct cat_broker *b);

@@ -18,33 +18,10 @@ struct loading {
     int rc;
 };
 
-static void on_log_found(void *data, struct cat_log *log, const struct chassis_error *err)
-{
-    struct stream *s = data;
-    struct cat_broker *b = s->broker;
-    if (log == NULL) {
-        chassis_log_error(b->log, "a stream cannot be opened",
-                          chassis_f_view("stream", stream_name(s)), chassis_f_err(err));
-        return;
-    }
-    struct cat_number_key key = cat_number_key(s->number);
-    struct chassis_view row;
-    uint64_t floor = 1;
-    if (cat_catalog_get(b->catalog, CAT_ROW_FLOOR, chassis_view(key.bytes, sizeof key), &row) ==
-        0) {
-        cat_number_row_decode(row, &floor, NULL);
-    }
-    cat_adopt_log(s, log, floor);
-    cat_model_show(b, s);
-    cat_retention_arm(s);
-    cat_retention_check(s);
-}
-
 static int load_stream(void *data, struct chassis_view key, struct chassis_view value)
 {
     struct loading *l = data;
     struct cat_broker *b = l->broker;
-    struct cat_log_engine *engine;
     l->rc = cat_stream_row_decode(value, &l->row, l->err);
     if (l->rc < 0) {
         chassis_error_wrap(l->err, "stream '%.*s'", CHASSIS_VIEW_ARG(key));
@@ -53,12 +30,7 @@ static int load_stream(void *data, struct chassis_view key, struct chassis_view 
     struct config *copy = cat_config_copy(&l->row.config);
     struct stream *s = cat_model_add(b, &copy, l->row.number);
     s->created_ns = l->row.created_ns;
-    struct chassis_error err = {0};
-    if (cat_engine_for(b, s->config->is.backend, &engine, &err) < 0) {
-        on_log_found(s, NULL, &err);
-        return 0;
-    }
-    cat_open_log(s, engine, on_log_found, s);
+    cat_away_open(s);
     return 0;
 }
 
@@ -236,6 +208,7 @@ int cat_broker_open(const struct cat_broker_options *o, struct cat_broker **ret_
     cat_publish_init(b);
     cat_readers_init(b);
     cat_retention_init(b);
+    cat_away_init(b);
     int rc = load(b, err);
     rc = rc == 0 ? make_default(b, err) : rc;
     if (rc < 0) {
@@ -263,7 +236,7 @@ static void on_close_task(struct chassis_task *task)
 {
     struct cat_broker *b = chassis_container_of(task, struct cat_broker, close_task);
     if (b->engines_closing || b->n_publishes != 0 || !chassis_list_empty(&b->changes) ||
-        b->n_reading != 0 || !chassis_list_empty(&b->floor_commits) ||
+        b->n_reading != 0 || b->n_opening != 0 || !chassis_list_empty(&b->floor_commits) ||
         cat_catalog_under_way(b->catalog) != 0) {
         return;
     }
@@ -304,6 +277,7 @@ void cat_broker_close(struct cat_broker *b, void (*closed)(void *data), void *da
         cat_retention_disarm(b->sorted[i]);
     }
     cat_retention_fini(b);
+    chassis_cancel(b->loop, &b->away);
     b->draining.run = on_drain;
     chassis_defer(b->loop, &b->draining);
     cat_broker_close_if_idle(b);

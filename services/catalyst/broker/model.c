@@ -183,6 +183,13 @@ void cat_model_set_rules(struct cat_broker *b, struct stream *s)
     }
 }
 
+void cat_model_await(struct cat_broker *b, struct stream *s)
+{
+    set_number(b, s->number, s);
+    s->phase = STREAM_AWAY;
+    cat_model_set_rules(b, s);
+}
+
 void cat_model_show(struct cat_broker *b, struct stream *s)
 {
     if (b->n_streams == b->cap_sorted) {

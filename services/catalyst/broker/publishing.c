@@ -335,19 +335,20 @@ static void spread_to(void *data, uint32_t number)
 {
     struct spread *to = data;
     struct stream *s = cat_model_by_number(to->broker, number);
-    if (s != NULL) {
+    if (s != NULL && s->phase == STREAM_AWAY) {
+        refuse_event(to->broker, to->item, CHASSIS_UNAVAILABLE, "a stream that takes it is away");
+    } else if (s != NULL) {
         put(s, to->item, to->marks, to->now_ns);
-        to->item.first = false;
         to->marks |= CAT_MARK_COPY;
     }
+    to->item.first = to->item.first && s == NULL;
 }
 
 static uint16_t marks_of(const struct cat_publish *p, const struct cat_event *event)
 {
-    uint16_t marks = p->copy ? CAT_MARK_COPY : 0;
-    marks |= event->has_expirytime ? CAT_MARK_EXPIRES : 0;
-    marks |= event->has_notbefore || event->delay_ms > 0 ? CAT_MARK_DELAYED : 0;
-    return marks;
+    bool delayed = event->has_notbefore || event->delay_ms > 0;
+    return (uint16_t)((p->copy ? CAT_MARK_COPY : 0) | (delayed ? CAT_MARK_DELAYED : 0) |
+                      (event->has_expirytime ? CAT_MARK_EXPIRES : 0));
 }
 
 /* The clock is read once per turn. */
@@ -394,7 +395,7 @@ static int admit(struct cat_broker *b, struct cat_publish *p, struct stream **re
     }
     *ret_stream = p->stream.len != 0 ? cat_model_open_stream(b, p->stream) : NULL;
     if (p->stream.len != 0 && *ret_stream == NULL) {
-        return cat_stream_not_found(p->stream, err);
+        return cat_stream_missing(b, p->stream, err);
     }
     return 0;
 }

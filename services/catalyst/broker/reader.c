@@ -461,7 +461,7 @@ int cat_reader_open(struct cat_broker *b, const struct cat_reader_options *optio
         return chassis_error_set(err, CHASSIS_SHUTTING_DOWN, "the broker is closing");
     }
     if (options->stream.len != 0 && (s = cat_model_open_stream(b, options->stream)) == NULL) {
-        return cat_stream_not_found(options->stream, err);
+        return cat_stream_missing(b, options->stream, err);
     }
     struct cat_reader *r = chassis_base_zalloc(sizeof *r);
     r->broker = b;

@@ -293,8 +293,9 @@ static int load_one(void *data, struct chassis_view key, struct chassis_view val
     chassis_buf_append_view(&row, value);
     struct cat_group *g = cat_group_new(all, &row, number, CAT_GROUP_LIVE);
     all->last_number = g->number > all->last_number ? g->number : all->last_number;
-    if (cat_stream_get(all->options.broker, g->config.stream, &stream, NULL) != 0 ||
-        stream.number != number) {
+    int found = cat_stream_get(all->options.broker, g->config.stream, &stream, NULL);
+    bool away = found == CHASSIS_UNAVAILABLE; /* then members cannot join until it is there */
+    if (!away && (found != 0 || stream.number != number)) {
         g->state = CAT_GROUP_GONE; /* its stream is: load_finish removes its rows */
         return 0;
     }
@@ -314,7 +315,9 @@ static int load_one(void *data, struct chassis_view key, struct chassis_view val
                            CHASSIS_VIEW_ARG(g->config.name), CHASSIS_VIEW_ARG(g->config.stream));
         return 1;
     }
-    clamp(g, &stream);
+    if (!away) {
+        clamp(g, &stream);
+    }
     check_replayed(g);
     return 0;
 }
