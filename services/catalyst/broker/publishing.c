@@ -354,9 +354,7 @@ static uint16_t marks_of(const struct cat_publish *p, const struct cat_event *ev
 /* The clock is read once per turn. */
 static int64_t turn_now(struct cat_broker *b)
 {
-    if (b->turn_ns == 0) {
-        b->turn_ns = broker_now(b);
-    }
+    b->turn_ns = b->turn_ns != 0 ? b->turn_ns : broker_now(b);
     return b->turn_ns;
 }
 
