@@ -39,7 +39,8 @@ struct registry_member {
     uint64_t interval_ms;
     struct chassis_client_stream *stream; /* NULL = none */
     uint64_t answered_ns;                 /* last sign of life of the node */
-    bool healthy, leave_asked, calling;
+    bool healthy, health_told;            /* told: newer than what the registration said */
+    bool leave_asked, calling;
     char *name, *address;
     struct chassis_metadata_pair *metadata;
     size_t n_metadata;

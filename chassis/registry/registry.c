@@ -226,9 +226,13 @@ static void add_metadata(struct registry_member *m, const char *key, const char 
 
 static void begin_on_loop(struct chassis_registry *r, void *data)
 {
-    if (!r->closing) {
-        member_begin(r);
+    if (r->closing) {
+        return;
     }
+    if (!r->member.health_told) {
+        r->member.healthy = data != NULL;
+    }
+    member_begin(r);
 }
 
 int chassis_registry_register(struct chassis_registry *r,
@@ -239,7 +243,6 @@ int chassis_registry_register(struct chassis_registry *r,
     CHASSIS_ASSERT(m->name == NULL);
     m->name = chassis_base_strdup(registration->name);
     m->address = chassis_base_strdup(registration->address);
-    m->healthy = registration->healthy;
     m->interval_ms = r->options.interval_ms;
     m->metadata = chassis_base_alloc((registration->n_metadata + 4) * sizeof *m->metadata);
     add_metadata(m, "draft.name", registration->name);
@@ -257,13 +260,14 @@ int chassis_registry_register(struct chassis_registry *r,
     for (size_t i = 0; i < registration->n_metadata; i++) {
         add_metadata(m, registration->metadata[i].key, registration->metadata[i].value);
     }
-    registry_on_loop(r, begin_on_loop, NULL);
+    registry_on_loop(r, begin_on_loop, registration->healthy ? r : NULL);
     return 0;
 }
 
 static void set_healthy_on_loop(struct chassis_registry *r, void *data)
 {
     bool healthy = data != NULL;
+    r->member.health_told = true;
     if (r->member.healthy != healthy) {
         r->member.healthy = healthy;
         member_report_now(r);

@@ -445,7 +445,8 @@ static void consume(struct rig *rig, struct tap *tap, const char *source, const 
 {
     struct wish t;
     wish_init(&t, source, type, options);
-    tap_open_ending(rig, tap, &actors_consumer_consume_method);
+    /* Not one that the server ends: its refusal may come before the half-close. */
+    tap_open(rig, tap, &actors_consumer_consume_method);
     tap_send(tap, &t.req);
     chassis_stream_half_close(tap->stream);
 }
