@@ -61,6 +61,7 @@ struct registry_watch {
     struct chassis_registry *registry;
     char *name;
     struct chassis_list users; /* struct chassis_resolution; with the registry's mutex */
+    unsigned n_users;          /* whose end the loop has not seen; dropped by the last */
     struct registry_backoff backoff;
     struct chassis_timer timer;
     struct chassis_client_stream *stream;

@@ -251,9 +251,12 @@ static void start_on_loop(struct chassis_registry *r, void *data)
     if (fresh) {
         w = new_watch(r, u->name);
     }
+    u->watch = w;
+    if (w != NULL) {
+        w->n_users++;
+    }
     pthread_mutex_lock(&r->mutex);
     if (w != NULL && !u->stopped) {
-        u->watch = w;
         chassis_list_append(&w->users, &u->link);
         if (w->synced) {
             tell(w, u);
@@ -281,7 +284,7 @@ static void stop_on_loop(struct chassis_registry *r, void *data)
     struct chassis_resolution *u = data;
     struct registry_watch *w = u->watch;
     resolution_free(u);
-    if (w != NULL && !r->closing && !w->dropped && chassis_list_empty(&w->users)) {
+    if (w != NULL && !r->closing && --w->n_users == 0) { /* closing: it may be gone */
         drop_watch(r, w);
     }
 }
