@@ -78,7 +78,9 @@ static void a_process_registers_and_reports_who_it_is(void **state)
 
 static void health_is_reported_when_it_changes(void **state)
 {
+    pthread_mutex_lock(&fakes[0].mutex);
     fakes[0].interval_ms = 60000; /* no report but those asked for */
+    pthread_mutex_unlock(&fakes[0].mutex);
     open_registry(fakes[0].address);
     do_register();
     fake_wait(&fakes[0], &fakes[0].reports, 1);
@@ -104,7 +106,9 @@ static void leaving_proves_who_leaves(void **state)
 static void a_renewed_token_is_used_from_then_on(void **state)
 {
     open_registry(fakes[0].address);
+    pthread_mutex_lock(&fakes[0].mutex);
     fakes[0].next_token = "renewed";
+    pthread_mutex_unlock(&fakes[0].mutex);
     do_register();
     fake_wait(&fakes[0], &fakes[0].reports, 2);
     assert_string_equal(fakes[0].last_token, "renewed");
@@ -132,7 +136,9 @@ static void a_blueprint_that_forgot_us_is_told_anew(void **state)
 
 static void a_lost_answer_is_asked_for_with_the_same_nonce(void **state)
 {
+    pthread_mutex_lock(&fakes[0].mutex);
     fakes[0].refuse_initialize = CHASSIS_UNAVAILABLE;
+    pthread_mutex_unlock(&fakes[0].mutex);
     open_registry(fakes[0].address);
     do_register();
     fake_wait(&fakes[0], &fakes[0].initialized, 1);
@@ -181,7 +187,9 @@ static void a_blueprint_that_comes_back_is_found_again(void **state)
 
 static void a_node_that_hears_but_does_not_answer_is_left(void **state)
 {
+    pthread_mutex_lock(&fakes[0].mutex);
     fakes[0].mute = true;
+    pthread_mutex_unlock(&fakes[0].mutex);
     open_registry(fakes[0].address);
     do_register();
     struct chassis_registry_status status = {0};
