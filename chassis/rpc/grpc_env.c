@@ -23,6 +23,9 @@ static void log_from_grpc(gpr_log_func_args *args)
     enum chassis_log_level level = args->severity == GPR_LOG_SEVERITY_ERROR  ? CHASSIS_LOG_WARN
                                    : args->severity == GPR_LOG_SEVERITY_INFO ? CHASSIS_LOG_DEBUG
                                                                              : CHASSIS_LOG_TRACE;
+    if (strcmp(args->message, "Failed accept4: Invalid argument") == 0) {
+        level = CHASSIS_LOG_DEBUG; /* no longer a listening socket: our doing (hang_up.h) */
+    }
     chassis_log_at(chassis_log_module("rpc.grpc"), level, args->message,
                    chassis_f_str("file", args->file), chassis_f_i64("line", args->line));
 }

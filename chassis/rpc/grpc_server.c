@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "rpc/channel.h"
 #include "rpc/grpc_call.h"
+#include "rpc/hang_up.h"
 
 /* ---- armed calls ---- */
 
@@ -369,11 +370,65 @@ static void wait_shut(struct rpc_grpc *grpc, uint64_t grace_ms)
     pthread_mutex_unlock(&grpc->lock);
 }
 
+/* ---- connections ---- */
+
+struct round_trip {
+    struct chassis_task task;
+    struct rpc_grpc *grpc;
+    bool done; /* under its lock */
+};
+
+static void round_trip_run(struct chassis_task *task)
+{
+    struct round_trip *trip = chassis_container_of(task, struct round_trip, task);
+    struct rpc_grpc *grpc = trip->grpc;
+    pthread_mutex_lock(&grpc->lock);
+    trip->done = true;
+    pthread_cond_broadcast(&grpc->changed);
+    pthread_mutex_unlock(&grpc->lock);
+}
+
+/* What the queues' threads were about is done with: they may have been accepting. */
+static void queues_settle(struct rpc_grpc *grpc)
+{
+    for (unsigned q = 0; q < grpc->n_queues; q++) {
+        struct round_trip trip = {.task.run = round_trip_run, .grpc = grpc};
+        chassis_post(&grpc->queues[q]->executor, &trip.task);
+        pthread_mutex_lock(&grpc->lock);
+        while (!trip.done) {
+            pthread_cond_wait(&grpc->changed, &grpc->lock);
+        }
+        pthread_mutex_unlock(&grpc->lock);
+    }
+}
+
+static void hang_up(struct rpc_grpc *grpc, uint64_t wait_ms)
+{
+    struct chassis_server *server = grpc->server;
+    struct rpc_hang_up h = {0};
+    struct chassis_error err = {0};
+    int rc = 0;
+    for (unsigned i = 0; i < grpc->n_listeners && rc == 0; i++) {
+        rc = rpc_hang_up_listening(server->listeners[i].address, grpc->listeners[i].port, &err);
+    }
+    queues_settle(grpc);
+    for (unsigned i = 0; i < grpc->n_listeners && rc == 0; i++) {
+        rc = rpc_hang_up_connections(&h, server->listeners[i].address, grpc->listeners[i].port,
+                                     &err);
+    }
+    if (rc != 0) {
+        chassis_log_warn(server->log, "callers may see calls that come late as cancelled",
+                         chassis_f_err(&err));
+    }
+    rpc_hang_up_fini(&h, wait_ms);
+}
+
 void rpc_grpc_drain(struct rpc_grpc *grpc, uint64_t grace_ms)
 {
     if (grpc->n_listeners == 0 || !grpc->started) {
         return;
     }
+    hang_up(grpc, grace_ms);
     for (unsigned i = 0; i < grpc->n_listeners; i++) {
         struct rpc_listener *l = &grpc->listeners[i];
         rpc_grpc_hold(grpc);

@@ -18,7 +18,7 @@
         }                                                                                          \
     } while (0)
 
-enum { GOAWAY_MS = 1000 }; /* for the good-bye between idle connections, at most */
+enum { GOODBYE_MS = 1000 }; /* for callers to close their side, at most */
 
 static void defaults(struct chassis_server *server)
 {
@@ -282,12 +282,10 @@ void chassis_server_drain(struct chassis_server *server, uint64_t grace_ms)
     rpc_health_set(server->health, NULL, false); /* ends the watchers */
     chassis_server_refuse(server);
     /* While calls finish, new ones are answered UNAVAILABLE by the interceptor: a gRPC server that
-     * is shutting down would break them off as CANCELLED. */
+     * is shutting down would break them off as CANCELLED (hang_up.h). */
     wait_idle(server, grace_ms);
     if (server->grpc != NULL) {
-        /* Callers hear by GOAWAY which of their calls were not seen, if nobody is cut off at once. */
-        bool idle = atomic_load(&server->objects) == 0;
-        rpc_grpc_drain(server->grpc, !idle ? 0 : grace_ms < GOAWAY_MS ? grace_ms : GOAWAY_MS);
+        rpc_grpc_drain(server->grpc, grace_ms < GOODBYE_MS ? grace_ms : GOODBYE_MS);
     }
     pthread_mutex_lock(&server->pool_lock);
     while (atomic_load(&server->objects) != 0) {

@@ -114,7 +114,7 @@ static void drain(struct chassis *c)
     chassis_http_quiesce(c->http, grace_ms);
     chassis_loop_call(c->loop, run_drains, c);
     if (c->registry != NULL && c->wants_registration) {
-        /* gRPC breaks off calls that meet a closing server, and they may not be sent again; those
+        /* Calls that meet a closing connection are unavailable, and not all may be sent again; those
          * that are refused are sent elsewhere, and others after them. */
         poll(NULL, 0, LINGER_MS);
     }

@@ -237,7 +237,7 @@ def all_nodes_stop_together(running):
         node.server.process.wait(30)
         times.append(time.monotonic() - began)
     codes = [n.server.process.returncode for n in cluster.nodes]
-    check(codes == [0, 0, 0] and max(times) < 3.0,
+    check(codes == [0, 0, 0] and max(times) < 15,
           f"codes {codes} after {', '.join(f'{t:.2f} s' for t in times)}")
 
 
