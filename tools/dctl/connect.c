@@ -169,6 +169,7 @@ struct following {
     struct dctl_follower *follower;
     struct chassis_error status;
     bool stopped; /* by the follower */
+    bool let_go;  /* the main thread does not touch the stream any more */
     bool done, writable;
 };
 
@@ -181,8 +182,12 @@ static void on_message(struct chassis_client_stream *stream, const void *message
     }
     f->follower->messages++;
     if (!f->follower->message(f->follower, message, encoded)) {
+        pthread_mutex_lock(&f->mutex);
         f->stopped = true;
-        chassis_stream_cancel(stream);
+        if (f->let_go) { /* else it is the main thread's to cancel: it may be sending */
+            chassis_stream_cancel(stream);
+        }
+        pthread_mutex_unlock(&f->mutex);
     }
 }
 
@@ -221,6 +226,19 @@ static void following_init(struct following *f, struct dctl_follower *follower)
     follower->messages = 0;
 }
 
+/* All is sent. Under the mutex, which `closed` needs too, so the stream is there. */
+static void let_go(struct following *f, struct chassis_client_stream *stream)
+{
+    pthread_mutex_lock(&f->mutex);
+    f->let_go = true;
+    if (f->stopped) {
+        chassis_stream_cancel(stream);
+    } else {
+        chassis_stream_half_close(stream);
+    }
+    pthread_mutex_unlock(&f->mutex);
+}
+
 /* Wait for the end; afterwards nothing of `f` is used by the other thread. */
 static int following_end(struct following *f, int opened, struct chassis_error *err)
 {
@@ -254,7 +272,7 @@ int dctl_follow(struct dctl *d, const struct chassis_method *method, const void 
     if (rc == 0) {
         /* The queue is empty, so it is refused only when the call is over: `closed` tells why. */
         (void)chassis_stream_send(stream, request);
-        chassis_stream_half_close(stream);
+        let_go(&f, stream);
     }
     return following_end(&f, rc, err);
 }
@@ -300,7 +318,7 @@ int dctl_follow_path(struct dctl *d, const char *path, const struct chassis_view
         for (size_t i = 0; i < n_requests && open; i++) {
             open = send_waiting(&f, stream, requests[i]);
         }
-        chassis_stream_half_close(stream);
+        let_go(&f, stream);
     }
     return following_end(&f, rc, err);
 }
