@@ -74,6 +74,9 @@ void load_machine_free(struct sim_workload *w, struct chassis_state_machine *mac
     struct replica *r = machine->data;
     load_stopped(w, machine);
     r->load->replicas[r->node] = NULL;
+    /* Answers of the node's own proposals that it did not live to take. */
+    chassis_buf_fini(&r->blueprint.kv.proposal.result);
+    chassis_buf_fini(&r->blueprint.sd.key_proposal.result);
     free(r);
 }
 
