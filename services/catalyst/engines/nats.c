@@ -429,8 +429,6 @@ static const struct cat_backend_ops ops = {
 };
 
 int cat_engine_plugin_open(const struct cat_engine_plugin_options *options,
-                           struct cat_log_engine **ret_engine, struct chassis_error *err);
-int cat_engine_plugin_open(const struct cat_engine_plugin_options *options,
                            struct cat_log_engine **ret_engine, struct chassis_error *err)
 {
     return cat_remote_open(&ops, options, ret_engine, err);

@@ -28,6 +28,9 @@ struct cat_engine_plugin_options {
 typedef int (*cat_engine_plugin_open_fn)(const struct cat_engine_plugin_options *options,
                                          struct cat_log_engine **ret_engine,
                                          struct chassis_error *err);
+/* What each plugin defines. */
+int cat_engine_plugin_open(const struct cat_engine_plugin_options *options,
+                           struct cat_log_engine **ret_engine, struct chassis_error *err);
 #define CAT_ENGINE_PLUGIN_SYMBOL "cat_engine_plugin_open"
 
 /* Load the plugin of engine `name` from `directory` and open it. CHASSIS_NOT_FOUND names the file. */

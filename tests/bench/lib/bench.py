@@ -130,9 +130,13 @@ def filesystem(path):
 
 
 def main(bench, cases):
-    """Run the cases; a failed one is reported, the rest still run, the exit code is 1."""
+    """Run the cases, or those named on the command line; a failed one is reported, the rest still
+    run, the exit code is 1."""
     table, failed = Table(bench), []
+    wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     for case in cases:
+        if wanted and case.__name__ not in wanted:
+            continue
         progress(case.__name__.replace("_", " "))
         try:
             case(table)
