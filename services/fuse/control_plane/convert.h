@@ -1,0 +1,29 @@
+/* Route messages to routes, and problems to messages: where protobuf ends.
+ *
+ * A record that another Fuse or the original wrote is taken as it is where the limits allow; what is
+ * wrong with it is said as problems, with the path of the field as users know it.
+ * Threads: any.
+ */
+#ifndef FUSE_CONTROL_PLANE_CONVERT_H
+#define FUSE_CONTROL_PLANE_CONVERT_H
+
+#include "core/control_plane/networking/v1/networking.pb-c.h"
+#include "route.h"
+#include "validate.h"
+
+enum { FUSE_ROUTE_BYTES_MAX = 256 * 1024 };
+
+/* What a route that names no target gets; "" = none, so that it is an error. */
+struct fuse_route_defaults {
+    const char *name;    /* for a route without a name */
+    const char *service; /* for a route without target and endpoint */
+};
+/* NULL if there is an error among `problems` (which may hold warnings in either case). `defaults` may
+ * be NULL. The encoded form of the route has them filled in. */
+struct fuse_route *fuse_route_of_message(const Core__ControlPlane__Networking__V1__Route *message,
+                                         const struct fuse_route_defaults *defaults,
+                                         struct fuse_problems *problems);
+/* The same from a record's bytes. */
+struct fuse_route *fuse_route_of_bytes(struct chassis_view encoded, struct fuse_problems *problems);
+
+#endif
