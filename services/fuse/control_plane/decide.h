@@ -6,6 +6,8 @@
 #ifndef FUSE_CONTROL_PLANE_DECIDE_H
 #define FUSE_CONTROL_PLANE_DECIDE_H
 
+#include <chassis/arena.h>
+
 #include "view.h"
 
 struct fuse_header {

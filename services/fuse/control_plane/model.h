@@ -28,7 +28,8 @@ struct fuse_entry {
 
 struct fuse_vhost {
     const char *host;
-    uint64_t revision; /* newest that touched it, deletions included while the host exists */
+    uint64_t revision; /* newest version among its entries: what is gone leaves no trace, as after a
+                        * restart; so it can go back when a route is deleted */
     struct fuse_entry *const *entries; /* in order of precedence */
     unsigned n_entries;
 };
@@ -49,13 +50,14 @@ struct fuse_instance {
 };
 struct fuse_service {
     const char *name;
-    uint64_t revision;                            /* newest change of its instances */
+    uint64_t revision;                            /* newest of its present instances' */
     const struct fuse_instance *const *instances; /* by pid */
     unsigned n_instances, n_usable;
-    unsigned n_targets; /* of routes that name it */
+    unsigned n_targets; /* of routes, that name it */
 };
 
-/* What a change touched; lives during the call. Either a route or a service. */
+/* What a change touched; lives during the call. Either a route or a service: services that a route
+ * makes appear are told before it, those it makes vanish after it. */
 struct fuse_change {
     const struct fuse_entry *before, *after; /* route: NULL = did not, does not exist */
     const struct fuse_service *service;
@@ -68,15 +70,17 @@ struct fuse_model_listener {
 
 struct fuse_model *fuse_model_new(void);
 void fuse_model_free(struct fuse_model *model);
-/* At most 8, never removed. Told after the model changed. */
+/* At most 8, never removed. Told after the model changed; must not change it. */
 void fuse_model_listen(struct fuse_model *model, const struct fuse_model_listener *listener);
 
-/* Takes a reference. An older version than the one known is ignored. */
+/* Takes a reference. An older version than the one known is ignored, but for those of a list: a list
+ * is the truth, even when revisions went back because Blueprint was restored from a backup. */
 void fuse_model_put_route(struct fuse_model *model, const struct fuse_route *route,
                           uint64_t version, uint64_t created_version, int64_t time_ns,
                           const char *actor);
 void fuse_model_delete_route(struct fuse_model *model, const char *name, uint64_t version);
-/* Copied. An instance of another service under the same pid moves. */
+/* Copied. An instance of another service under the same pid moves. Nobody is told of one that is the
+ * same, its revision (0 = unknown) included. */
 void fuse_model_put_instance(struct fuse_model *model, const struct fuse_instance *instance,
                              uint64_t revision);
 void fuse_model_delete_instance(struct fuse_model *model, const char *pid, uint64_t revision);
@@ -100,7 +104,7 @@ void fuse_model_each_service(const struct fuse_model *model,
                              bool (*each)(const struct fuse_service *service, void *data),
                              void *data);
 unsigned fuse_model_n_routes(const struct fuse_model *model);
-/* Newest revision of anything in it. */
+/* Newest revision it has heard of, deletions included: what it is up to, not for resources' versions. */
 uint64_t fuse_model_revision(const struct fuse_model *model);
 
 /* "unhealthy", …; NULL when usable. */
