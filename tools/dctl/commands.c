@@ -9,8 +9,8 @@ const struct dctl_option dctl_global_options[] = {
     {"endpoint", 0, DCTL_STRING, "HOST:PORT[,…]",
      "Where the platform listens; else DRAFT_ENDPOINT, the context's, 127.0.0.1:2221. For events: "
      "where Catalyst does; else DRAFT_EVENTS_ENDPOINT, the context's, who is registered as "
-     "catalyst, "
-     "127.0.0.1:2220.",
+     "catalyst, 127.0.0.1:2220. For routes and proxies: where Fuse does; else "
+     "DRAFT_ROUTES_ENDPOINT, the context's, who is registered as fuse, 127.0.0.1:18000.",
      NULL, false},
     {"context", 0, DCTL_STRING, "NAME",
      "The project to act for; else the nearest draft.yaml upward, then the default context.", NULL,
@@ -269,6 +269,69 @@ static const struct dctl_option dlq_purge_options[] = {
     {0},
 };
 
+/* --- routes --- */
+
+#define ROUTE                                                                                        \
+    {"file",                                                                                         \
+     'f',                                                                                            \
+     DCTL_FILE,                                                                                      \
+     "FILE",                                                                                         \
+     "Routes as YAML (several documents) or JSON instead; - = standard input.",                      \
+     NULL,                                                                                           \
+     false},                                                                                         \
+        {"host",                                                                                     \
+         0,                                                                                          \
+         DCTL_STRING,                                                                                \
+         "HOST",                                                                                     \
+         "Only requests for it: a name, *.suffix, or * (default).",                                  \
+         NULL,                                                                                       \
+         false},                                                                                     \
+        {"prefix", 0, DCTL_STRING, "PATH", "Paths that begin so.", NULL, false},                     \
+        {"path", 0, DCTL_STRING, "PATH", "Exactly this path.", NULL, false},                         \
+        {"regex", 0, DCTL_STRING, "REGEX", "Paths that match as a whole.", NULL, false},             \
+        {"grpc", 0,    DCTL_STRING, "SERVICE[/METHOD]", "gRPC calls of it; sets --http2.",           \
+         NULL,   false},                                                                             \
+        {"method", 0, DCTL_STRING, "METHOD", "Only GET, POST, …; several: any.", NULL, true},        \
+        {"header", 'H', DCTL_STRING, "NAME[: VALUE]", "Only with this request header.", NULL, true}, \
+        {"service",                                                                                  \
+         's',                                                                                        \
+         DCTL_STRING,                                                                                \
+         "NAME[=WEIGHT]",                                                                            \
+         "To the instances registered under this name; several share by weight (1).",                \
+         NULL,                                                                                       \
+         true},                                                                                      \
+        {"address", 0, DCTL_STRING, "HOST:PORT[=WEIGHT]", "To a fixed address.", NULL, true},        \
+        {"http2", 0, DCTL_FLAG, NULL, "Speak HTTP/2 to the targets (gRPC does).", NULL, false},      \
+        {"priority", 0, DCTL_STRING, "N", "Higher goes first: -1000 to 1000 (0).", NULL, false},     \
+        {"rewrite", 0, DCTL_STRING, "PATH", "Replaces the matched prefix or path.", NULL, false},    \
+        {"request-timeout", 0, DCTL_DURATION, "TIME", "Of a whole request (none).", NULL, false},    \
+        {"group", 0, DCTL_STRING, "GROUP", "Only for proxies of this node group.", NULL, true},      \
+    {                                                                                                \
+        "listener", 0, DCTL_STRING, "NAME", "Only on this listener.", NULL, true                     \
+    }
+
+/* clang-format off: one option a line */
+static const struct dctl_option routes_add_options[] = {
+    ROUTE,
+    {"expect", 0, DCTL_NUMBER, "VERSION", "Only if the route is at this version; 0 = is new.", NULL,
+     false},
+    {"dry-run", 0, DCTL_FLAG, NULL, "Change nothing: say what Fuse would, and what would differ.",
+     NULL, false},
+    {0},
+};
+static const struct dctl_option routes_validate_options[] = {ROUTE, {0}};
+static const struct dctl_option routes_history_options[] = {
+    {"limit", 'n', DCTL_NUMBER, "COUNT", "At most this many (all that are kept).", NULL, false},
+    {0},
+};
+static const struct dctl_option routes_explain_options[] = {
+    {"header", 'H', DCTL_STRING, "NAME: VALUE", "A header of the request.", NULL, true},
+    {"group", 0, DCTL_STRING, "GROUP", "As proxies of this node group see it.", NULL, false},
+    {"listener", 0, DCTL_STRING, "NAME", "As it comes in on this listener (default).", NULL, false},
+    {0},
+};
+/* clang-format on */
+
 static const struct dctl_option call_options[] = {
     {"data", 'd', DCTL_STRING, "JSON",
      "The request; several for a stream; @FILE, or - for standard input.", NULL, true},
@@ -372,6 +435,34 @@ const struct dctl_command dctl_commands[] = {
      "Without a SEQUENCE: all of them.", 1, 10001, NULL, dctl_dlq_replay},
     {"dlq purge", "[STREAM/]GROUP", "Remove dead letters.", NULL, 1, 1, dlq_purge_options,
      dctl_dlq_purge},
+    {"routes add", "[NAME]", "Create or replace routes.",
+     "dctl routes add api --prefix /api/ --service shop=90 --service shop-next=10\n"
+     "dctl routes get api -o yaml > api.yaml; dctl routes add -f api.yaml\n"
+     "Warnings and what is wrong are told with the name of the field. Each route stands alone:\n"
+     "of a file, those that are accepted are in force.",
+     0, 1, routes_add_options, dctl_routes_add},
+    {"routes list", "", "List routes.", NULL, 0, 0, NULL, dctl_routes_list},
+    {"routes get", "NAME", "Show a route, its targets now, and where it is quarantined.", NULL, 1,
+     1, NULL, dctl_routes_get},
+    {"routes delete", "NAME", "Delete a route; its versions stay.", NULL, 1, 1, NULL,
+     dctl_routes_delete},
+    {"routes history", "NAME", "Versions of a route, newest first; of deleted ones, too.", NULL, 1,
+     1, routes_history_options, dctl_routes_history},
+    {"routes diff", "NAME [FROM [TO]]", "What is different between two versions.",
+     "Without versions: the newest and the one before it.", 1, 3, NULL, dctl_routes_diff},
+    {"routes rollback", "NAME [VERSION]", "Bring back an older version, as a new one.",
+     "Without VERSION: the one before the newest. A deleted route comes back.", 1, 2, NULL,
+     dctl_routes_rollback},
+    {"routes explain", "[METHOD] URL", "Which route a request takes, which not, why, and where to.",
+     "dctl routes explain GET https://shop.example.com/api/orders -H 'x-user: me'\n"
+     "Nothing is sent. Exit code 3 when no route takes it.",
+     1, 2, routes_explain_options, dctl_routes_explain},
+    {"routes validate", "[NAME]", "What routes add would say; changes nothing.", NULL, 0, 1,
+     routes_validate_options, dctl_routes_validate},
+    {"proxies list", "", "List proxies and gRPC clients, and what they acknowledged.", NULL, 0, 0,
+     NULL, dctl_proxies_list},
+    {"proxies get", "ID", "Show what a proxy has, type by type.", NULL, 1, 1, NULL,
+     dctl_proxies_get},
     {"call", "[SERVICE[/METHOD]]", "Call any method, described by the server itself.",
      "dctl call examples.echo.v1.EchoService/Speak -d '{\"input\":\"hi\"}'\n"
      "The service may be shortened as long as one name fits: echo/Speak is looked up by "

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "connect.h"
 #include "context.h"
+#include "core/registry/key_value/v1/key_value.chassis.h"
 #include "os/os.h"
 
 enum { TOKEN_BYTES_MAX = 4096, DEFAULT_TIMEOUT_MS = 10000 };
@@ -95,18 +96,73 @@ struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err)
     return d->client;
 }
 
+/* Blueprint as the environment or the context name it; NULL: neither does. */
+static const char *platform_of(const struct dctl_context *context)
+{
+    const char *platform = getenv("DRAFT_ENDPOINT");
+    return platform != NULL && platform[0] != '\0' ? platform : context->endpoint;
+}
+
 /* A Blueprint is named by the environment or by the context: it knows where the broker is. */
 static int events_by_name(struct dctl *d, const struct dctl_context *context,
                           struct chassis_error *err)
 {
-    const char *platform = getenv("DRAFT_ENDPOINT");
-    platform = platform != NULL && platform[0] != '\0' ? platform : context->endpoint;
+    const char *platform = platform_of(context);
     if (platform == NULL) {
         return dctl_client_at(d, "127.0.0.1:2220", err);
     }
     int rc = dctl_client_at(d, platform, err);
     rc = rc == 0 ? dctl_client_switch(d, "catalyst", err) : rc;
     return rc == 0 ? 0 : chassis_error_wrap(err, "find the broker by its registered name");
+}
+
+/* Of a Fuse that is not registered, the address it wrote down. */
+static int routes_by_record(struct dctl *d, struct chassis_error *err)
+{
+    Core__Registry__KeyValue__V1__GetRequest req = CORE__REGISTRY__KEY_VALUE__V1__GET_REQUEST__INIT;
+    Core__Registry__KeyValue__V1__GetResponse *res;
+    Core__Registry__KeyValue__V1__Value *value;
+    Google__Protobuf__Any kind = GOOGLE__PROTOBUF__ANY__INIT;
+    struct chassis_call_options options = dctl_call_options(d, 0);
+    options.idempotent = true;
+    kind.type_url = (char *)(uintptr_t) "type.googleapis.com/core.registry.key_value.v1.Value";
+    req.key = (char *)(uintptr_t) "fuse_address";
+    req.value = &kind;
+    int rc = key_value_get_sync(d->client, &req, &options, &d->arena, &res, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct chassis_view bytes = res->value != NULL
+                                    ? chassis_view(res->value->value.data, res->value->value.len)
+                                    : chassis_view(NULL, 0);
+    rc = core__registry__key_value__v1__value__decode(bytes, &d->arena, &value, err);
+    if (rc != 0) {
+        return rc;
+    }
+    const char *host = strstr(value->data, "://");
+    host = host != NULL ? host + 3 : value->data;
+    return dctl_client_at(d, chassis_arena_strndup(&d->arena, host, strcspn(host, "/")), err);
+}
+
+static int routes_by_name(struct dctl *d, const struct dctl_context *context,
+                          struct chassis_error *err)
+{
+    const char *platform = platform_of(context);
+    if (platform == NULL) {
+        return dctl_client_at(d, "127.0.0.1:18000", err);
+    }
+    int rc = dctl_client_at(d, platform, err);
+    rc = rc == 0 ? dctl_client_switch(d, "fuse", err) : rc;
+    if (rc == CHASSIS_NOT_FOUND) {
+        struct chassis_error why = {0};
+        rc = routes_by_record(d, &why);
+        rc = rc == CHASSIS_NOT_FOUND ? chassis_error_set(err, CHASSIS_UNAVAILABLE,
+                                                         "no process of 'fuse' is registered, and "
+                                                         "there is no record 'fuse_address'")
+             : rc != 0               ? chassis_error_set(err, rc, "%s", chassis_error_text(&why))
+                                     : 0;
+    }
+    return rc == 0 ? 0 : chassis_error_wrap(err, "find Fuse");
 }
 
 struct chassis_client *dctl_events_client(struct dctl *d, struct chassis_error *err)
@@ -122,6 +178,22 @@ struct chassis_client *dctl_events_client(struct dctl *d, struct chassis_error *
     target = target != NULL ? target : getenv("DRAFT_EVENTS_ENDPOINT");
     target = target != NULL && target[0] != '\0' ? target : context.events_endpoint;
     int rc = target != NULL ? dctl_client_at(d, target, err) : events_by_name(d, &context, err);
+    return rc == 0 ? d->client : NULL;
+}
+
+struct chassis_client *dctl_routes_client(struct dctl *d, struct chassis_error *err)
+{
+    struct dctl_context context;
+    if (d->client != NULL) {
+        return d->client;
+    }
+    if (dctl_context_find(d, &context, err) != 0) {
+        return NULL;
+    }
+    const char *target = dctl_string(d, "endpoint");
+    target = target != NULL ? target : getenv("DRAFT_ROUTES_ENDPOINT");
+    target = target != NULL && target[0] != '\0' ? target : context.routes_endpoint;
+    int rc = target != NULL ? dctl_client_at(d, target, err) : routes_by_name(d, &context, err);
     return rc == 0 ? d->client : NULL;
 }
 

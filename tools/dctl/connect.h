@@ -14,6 +14,10 @@
  * `events_endpoint`, whoever is registered as "catalyst" where a Blueprint is configured, else
  * 127.0.0.1:2220. NULL after an error was written to `err`. */
 struct chassis_client *dctl_events_client(struct dctl *d, struct chassis_error *err);
+/* The client of Fuse for this run: --endpoint, DRAFT_ROUTES_ENDPOINT, the context's
+ * `routes_endpoint`, whoever is registered as "fuse" where a Blueprint is configured, else whom its
+ * record `fuse_address` names, else 127.0.0.1:18000. NULL after an error was written to `err`. */
+struct chassis_client *dctl_routes_client(struct dctl *d, struct chassis_error *err);
 /* The client for this run, made on first use; NULL after an error was written to `err`. */
 struct chassis_client *dctl_client(struct dctl *d, struct chassis_error *err);
 /* From here on talk to `target` ("host:port,…"). */

@@ -14,6 +14,7 @@ struct dctl_context {
     const char *root; /* the folder; NULL: no context */
     const char *endpoint;
     const char *events_endpoint;
+    const char *routes_endpoint;
     const char *ca, *certificate, *key, *server_name;
     const char *cluster_secret;
 };

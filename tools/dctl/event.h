@@ -25,12 +25,6 @@ struct dctl_node *dctl_event_node(struct chassis_arena *arena, const cloud_event
 struct dctl_node *dctl_delivery_node(struct dctl *d, struct chassis_arena *arena,
                                      const event_delivery *delivery);
 extern const struct dctl_column dctl_delivery_columns[];
-/* Nanoseconds since the epoch as RFC 3339 with milliseconds; null when 0. */
-void dctl_add_time_ns(struct chassis_arena *arena, struct dctl_node *map, const char *key,
-                      uint64_t time_ns);
-/* All fields of a message under their names: numbers as such, enums in plain words, …_time_ns as
- * "…_time". */
-struct dctl_node *dctl_message_node(struct chassis_arena *arena, const void *message);
 
 /* "new", "earliest", a sequence, an RFC 3339 time, or a duration ago ("10m"). NULL without a text. */
 int dctl_start_parse(struct dctl *d, const char *text, Draft__Events__V1__Start **ret_start,

@@ -1,5 +1,4 @@
-/* What the commands about events ask for in the same words: places, filters, names of groups; and
- * messages printed field by field. */
+/* What the commands about events ask for in the same words: places, filters, names of groups. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@ typedef Draft__Events__V1__Filter filter;
 typedef Draft__Events__V1__Filter__Attributes filter_attributes;
 typedef Draft__Events__V1__Filter__Attributes__ValuesEntry filter_value;
 
-enum { FILTERS_MAX = 16, TIME_SUFFIX = 8 /* of "_time_ns" */ };
+enum { FILTERS_MAX = 16 };
 
 static uint64_t now_ns(void)
 {
@@ -139,130 +138,4 @@ void dctl_group_name(struct dctl *d, const char *text, char **ret_stream, char *
     *ret_stream = slash != NULL ? chassis_arena_strndup(&d->arena, text, (size_t)(slash - text))
                                 : chassis_arena_strdup(&d->arena, "default");
     *ret_group = chassis_arena_strdup(&d->arena, slash != NULL ? slash + 1 : text);
-}
-
-void dctl_add_time_ns(struct chassis_arena *a, struct dctl_node *map, const char *key,
-                      uint64_t time_ns)
-{
-    char text[48];
-    struct tm tm;
-    time_t seconds = (time_t)(time_ns / 1000000000);
-    if (time_ns == 0 || gmtime_r(&seconds, &tm) == NULL) {
-        dctl_add_text(a, map, key, NULL);
-        return;
-    }
-    size_t n = strftime(text, sizeof text - 8, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, sizeof text - n, ".%03uZ", (unsigned)(time_ns / 1000000 % 1000));
-    dctl_add_text(a, map, key, text);
-}
-
-/* --- messages field by field --- */
-
-/* "WHEN_FULL_REFUSE_NEW" of WhenFull -> "refuse_new": without the words of the type's name. */
-static const char *enum_word(struct chassis_arena *a, const ProtobufCEnumDescriptor *type,
-                             int value)
-{
-    const ProtobufCEnumValue *v = protobuf_c_enum_descriptor_get_value(type, value);
-    if (v == NULL) {
-        return chassis_arena_printf(a, "%d", value);
-    }
-    const char *name = v->name;
-    const char *word = type->short_name;
-    size_t skip = 0;
-    for (; *word != '\0'; word++) {
-        skip += *word >= 'A' && *word <= 'Z' && word != type->short_name;
-        skip++;
-    }
-    name += strlen(name) > skip + 1 && name[skip] == '_' ? skip + 1 : 0;
-    char *text = chassis_arena_strdup(a, name);
-    for (char *p = text; *p != '\0'; p++) {
-        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
-    }
-    return text;
-}
-
-static void add_scalar(struct chassis_arena *a, struct dctl_node *to, const char *key,
-                       const ProtobufCFieldDescriptor *f, const void *at)
-{
-    struct dctl_node *n;
-    size_t len = strlen(f->name);
-    switch ((int)f->type) { /* those that occur */
-    case PROTOBUF_C_TYPE_UINT64:
-        if (key != NULL && len > 3 && strcmp(f->name + len - 3, "_ns") == 0) {
-            dctl_add_time_ns(a, to, chassis_arena_strndup(a, f->name, len - 3),
-                             *(const uint64_t *)at);
-            return;
-        }
-        dctl_add_u64(a, to, key, *(const uint64_t *)at);
-        return;
-    case PROTOBUF_C_TYPE_UINT32:
-        dctl_add_u64(a, to, key, *(const uint32_t *)at);
-        return;
-    case PROTOBUF_C_TYPE_BOOL:
-        dctl_add_bool(a, to, key, *(const protobuf_c_boolean *)at);
-        return;
-    case PROTOBUF_C_TYPE_DOUBLE:
-        n = dctl_add_text(a, to, key, chassis_arena_printf(a, "%.1f", *(const double *)at));
-        n->kind = DCTL_LITERAL;
-        return;
-    case PROTOBUF_C_TYPE_ENUM:
-        dctl_add_text(a, to, key, enum_word(a, f->descriptor, *(const int *)at));
-        return;
-    case PROTOBUF_C_TYPE_STRING:
-        dctl_add_text(a, to, key, *(char *const *)at);
-        return;
-    case PROTOBUF_C_TYPE_MESSAGE:
-        dctl_add(to, key, dctl_message_node(a, *(void *const *)at));
-        return;
-    default:
-        return; /* no message of the broker has another kind of field */
-    }
-}
-
-static size_t size_of(const ProtobufCFieldDescriptor *f)
-{
-    switch ((int)f->type) { /* those that occur */
-    case PROTOBUF_C_TYPE_UINT64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return 8;
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_ENUM:
-    case PROTOBUF_C_TYPE_BOOL:
-        return 4;
-    default:
-        return sizeof(void *);
-    }
-}
-
-static void add_field(struct chassis_arena *a, struct dctl_node *map, const uint8_t *message,
-                      const ProtobufCFieldDescriptor *f)
-{
-    const uint8_t *at = message + f->offset;
-    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
-        size_t n = *(const size_t *)(const void *)(message + f->quantifier_offset);
-        const uint8_t *items = *(const uint8_t *const *)(const void *)at;
-        struct dctl_node *list = dctl_add(map, f->name, dctl_list(a));
-        for (size_t i = 0; i < n; i++) {
-            add_scalar(a, list, NULL, f, items + i * size_of(f));
-        }
-        return;
-    }
-    bool one_of = (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0;
-    if (one_of && *(const uint32_t *)(const void *)(message + f->quantifier_offset) != f->id) {
-        return;
-    }
-    if (f->type == PROTOBUF_C_TYPE_MESSAGE && *(void *const *)(const void *)at == NULL) {
-        return;
-    }
-    add_scalar(a, map, f->name, f, at);
-}
-
-struct dctl_node *dctl_message_node(struct chassis_arena *a, const void *message)
-{
-    const ProtobufCMessage *base = message;
-    struct dctl_node *map = dctl_map(a);
-    for (unsigned i = 0; i < base->descriptor->n_fields; i++) {
-        add_field(a, map, message, &base->descriptor->fields[i]);
-    }
-    return map;
 }

@@ -23,6 +23,7 @@ struct dctl_node {
     bool boolean;
     struct chassis_view text; /* TEXT, LITERAL; a NUL follows */
     struct dctl_node *first, *last, *next;
+    unsigned line; /* of the file it was read from; 0 = none */
 };
 
 struct dctl_node *dctl_map(struct chassis_arena *a);

@@ -257,9 +257,17 @@ static const char *read_endpoint(const struct reading *r, const struct chassis_y
 static int read_project(const struct reading *r, const struct chassis_yaml_node *root,
                         struct dctl_project *p)
 {
-    static const char *const known[] = {
-        "name",           "repo", "trunk_branch", "api", "endpoint", "events_endpoint",
-        "cluster_secret", "tls",  "services",     NULL};
+    static const char *const known[] = {"name",
+                                        "repo",
+                                        "trunk_branch",
+                                        "api",
+                                        "endpoint",
+                                        "events_endpoint",
+                                        "routes_endpoint",
+                                        "cluster_secret",
+                                        "tls",
+                                        "services",
+                                        NULL};
     static const char *const known_tls[] = {"ca", "certificate", "key", "server_name", NULL};
     if (root == NULL || root->kind != CHASSIS_YAML_MAP) {
         return chassis_error_set(r->err, CHASSIS_CONFIG, "%s: not a map of keys", r->file);
@@ -276,6 +284,7 @@ static int read_project(const struct reading *r, const struct chassis_yaml_node 
     p->context.name = text(r, root, "name", folder != NULL ? folder + 1 : p->context.root);
     p->context.endpoint = read_endpoint(r, root, "endpoint");
     p->context.events_endpoint = read_endpoint(r, root, "events_endpoint");
+    p->context.routes_endpoint = read_endpoint(r, root, "routes_endpoint");
     p->context.cluster_secret = path_text(r, root, "cluster_secret", p->context.root);
     p->context.ca = path_text(r, tls, "ca", p->context.root);
     p->context.certificate = path_text(r, tls, "certificate", p->context.root);

@@ -3,6 +3,7 @@
  *     name: shop
  *     endpoint: 127.0.0.1:2221            # of Blueprint; a list or a,b for several
  *     events_endpoint: 127.0.0.1:2220      # of Catalyst; default: as registered with Blueprint
+ *     routes_endpoint: 127.0.0.1:18000     # of Fuse; default: as registered with Blueprint
  *     tls: {ca: ca.pem, certificate: me.pem, key: me.key, server_name: blueprint}
  *     cluster_secret: data/cluster-secret
  *     services:

@@ -238,3 +238,18 @@ void dctl_add_time(struct dctl *d, struct dctl_node *parent, const char *key,
     snprintf(text + n, sizeof text - n, ".%03dZ", (int)(time->nanos / 1000000) % 1000);
     dctl_add_text(&d->arena, parent, key, text);
 }
+
+void dctl_add_time_ns(struct chassis_arena *a, struct dctl_node *map, const char *key,
+                      uint64_t time_ns)
+{
+    char text[48];
+    struct tm tm;
+    time_t seconds = (time_t)(time_ns / 1000000000);
+    if (time_ns == 0 || gmtime_r(&seconds, &tm) == NULL) {
+        dctl_add_text(a, map, key, NULL);
+        return;
+    }
+    size_t n = strftime(text, sizeof text - 8, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + n, sizeof text - n, ".%03uZ", (unsigned)(time_ns / 1000000 % 1000));
+    dctl_add_text(a, map, key, text);
+}

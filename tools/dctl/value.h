@@ -30,6 +30,15 @@ const char *dctl_type_name(const char *type_url);
 /* RFC 3339 with milliseconds; null when `time` is NULL. */
 void dctl_add_time(struct dctl *d, struct dctl_node *parent, const char *key,
                    const Google__Protobuf__Timestamp *time);
+/* Nanoseconds since the epoch as RFC 3339 with milliseconds; null when 0. */
+void dctl_add_time_ns(struct chassis_arena *arena, struct dctl_node *map, const char *key,
+                      uint64_t time_ns);
+/* All fields of a message under their names: numbers as such, enums in plain words, …_time_ns as
+ * "…_time". */
+struct dctl_node *dctl_message_node(struct chassis_arena *arena, const void *message);
+/* What a message says, as files say it: fields that are not set are left out, enums have their names
+ * of the wire. */
+struct dctl_node *dctl_message_input(struct chassis_arena *arena, const void *message);
 /* The message types dctl knows. */
 const struct chassis_type_registry *dctl_types(void);
 
