@@ -118,6 +118,7 @@ struct bp_sd_transition {
     uint32_t type;
     int64_t time_ns;
     struct bp_sd_process process; /* after it */
+    uint64_t revision;            /* not stored: where it stands; 0 = unknown */
 };
 struct bp_sd_nonce {
     struct chassis_view pid;

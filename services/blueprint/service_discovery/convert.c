@@ -256,6 +256,7 @@ SD(ProcessEvent) *
     core__registry__service_discovery__v1__process_event__init(event);
     event->type = (SD(ProcessEvent__Type))t->type;
     event->time = time_of(arena, t->time_ns);
+    event->revision = t->revision;
     if (t->process.pid.len != 0) {
         event->process = bp_sd_process_message(arena, &t->process, 0);
         event->reason = reason_of(arena, &t->process);

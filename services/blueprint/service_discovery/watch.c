@@ -30,6 +30,7 @@ static int event(struct bp_feed_group *group, struct bp_position at, struct chas
     int r = bp_store_unseal(BP_TABLE_TRANSITIONS, key, value, &bp_sd_layout_transition,
                             &batch->arena, &t, err);
     if (r == 0 && bp_sd_matches(&filter, &t.process)) {
+        t.revision = at.revision;
         add(batch, &t, at.revision);
     }
     return r;
@@ -64,7 +65,8 @@ static int each_process(const struct bp_sd_process *process, void *data)
 {
     struct snapshot *s = data;
     if (bp_sd_matches(&s->filter, process)) {
-        struct bp_sd_transition t = {BP_SD_EVENT_JOINED, process->changed_ns, *process};
+        struct bp_sd_transition t = {
+            .type = BP_SD_EVENT_JOINED, .time_ns = process->changed_ns, .process = *process};
         add(s->batch, &t, s->batch->revision);
     }
     return 0;
@@ -74,7 +76,7 @@ static int snapshot(struct bp_feed_group *group, struct bp_feed_batch *batch,
                     struct chassis_error *err)
 {
     struct snapshot s = {batch, parse(&group->filter)};
-    struct bp_sd_transition mark = {.type = BP_SD_EVENT_RESYNC};
+    struct bp_sd_transition mark = {.type = BP_SD_EVENT_RESYNC, .revision = batch->revision};
     if (batch->kind == BP_FEED_RESYNC) {
         add(batch, &mark, batch->revision);
     }

@@ -46,6 +46,7 @@ struct fuse_instance {
     const char *rpc_address;  /* host:port; "" = none */
     const char *http_address; /* "" = none */
     const char *locality;     /* "" = none */
+    const char *group;        /* the domain it belongs to; "" = none, NULL in a put, too */
     enum fuse_instance_state state;
 };
 struct fuse_service {

@@ -58,11 +58,11 @@ struct fuse_instance_node *fuse_services_instance(const struct fuse_services *se
 }
 
 /* The texts of an instance. */
-enum { TEXTS = 5 };
+enum { TEXTS = 6 };
 static const size_t texts[TEXTS] = {
     offsetof(struct fuse_instance, pid),         offsetof(struct fuse_instance, service),
     offsetof(struct fuse_instance, rpc_address), offsetof(struct fuse_instance, http_address),
-    offsetof(struct fuse_instance, locality),
+    offsetof(struct fuse_instance, locality),    offsetof(struct fuse_instance, group),
 };
 
 static const char **text_of(struct fuse_instance *instance, unsigned i)
@@ -75,6 +75,7 @@ struct fuse_instance_node *fuse_instance_node_new(const struct fuse_instance *in
 {
     struct fuse_instance from = *instance;
     size_t len = 0;
+    from.group = from.group != NULL ? from.group : "";
     for (unsigned i = 0; i < TEXTS; i++) {
         len += strlen(*text_of(&from, i)) + 1;
     }
@@ -96,6 +97,7 @@ bool fuse_instance_node_equal(const struct fuse_instance_node *node,
                               const struct fuse_instance *instance, uint64_t revision)
 {
     struct fuse_instance a = node->instance, b = *instance;
+    b.group = b.group != NULL ? b.group : "";
     if (node->revision != revision || a.state != b.state) {
         return false;
     }

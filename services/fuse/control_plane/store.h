@@ -23,7 +23,12 @@ typedef void (*fuse_store_done_cb)(int code, const struct chassis_error *err, ui
 typedef void (*fuse_store_versions_cb)(int code, const struct chassis_error *err,
                                        const struct fuse_stored_version *versions, unsigned n,
                                        void *data);
+/* CHASSIS_NOT_FOUND when there is none. */
+typedef void (*fuse_store_route_cb)(int code, const struct chassis_error *err, uint64_t version,
+                                    struct chassis_view encoded, void *data);
 struct fuse_store_ops {
+    /* The route as it is now, whatever the watch has brought so far. */
+    void (*read)(struct fuse_store *store, const char *name, fuse_store_route_cb done, void *data);
     /* `route` empty = delete. The route must be at `expected` (0 = must not exist), else
      * CHASSIS_ABORTED. `record` is the encoded RouteVersion. At most `keep` versions stay. */
     void (*write)(struct fuse_store *store, const char *name, struct chassis_view route,

@@ -89,7 +89,7 @@ static const struct bp_sd_set_health health = {T("actor"), T("pid"), T("why"), 0
 static const struct bp_sd_register_result register_result = {T("pid"), 5};
 static const struct bp_sd_change_result change_result = {true, 6, 5};
 static const struct bp_sd_process process = PROCESS;
-static const struct bp_sd_transition transition = {2, 30, PROCESS};
+static const struct bp_sd_transition transition = {.type = 2, .time_ns = 30, .process = PROCESS};
 static const struct bp_sd_nonce nonce = {T("pid"), 5, 40};
 static const struct bp_sd_key key_record = {T("0123456789abcdef0123456789abcdef"), T("n1"), 50};
 static const struct bp_sd_heartbeats beats = {{services, 2}};
