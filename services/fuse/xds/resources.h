@@ -52,20 +52,23 @@ struct fuse_resource_source {
     const struct fuse_statics *statics;
 };
 
-/* Appends the encoded resource (the content of its Any) and gives the newest revision of what it was
- * made of. False: there is no such resource. */
+/* Appends the encoded resource (the content of its Any) and gives the newest revision of what it
+ * was made of. False: there is no such resource. */
 bool fuse_resource_build(const struct fuse_resource_source *source, enum fuse_type type,
                          const char *name, struct chassis_buf *out, uint64_t *ret_revision);
 /* What a wildcard subscription gets: socket listeners of the group; the clusters that its routes
  * name, by name, each once. Other types have no wildcard. */
 void fuse_resource_each(const struct fuse_resource_source *source, enum fuse_type type,
                         void (*each)(const char *name, void *data), void *data);
-/* The names a change may have touched, of every type, each at least once; to be called after the model
- * (or the view) changed. */
+/* The names a change may have touched, of every type, each at least once; to be called after the
+ * model (or the view) changed. */
 void fuse_resource_touched(const struct fuse_resource_source *source,
                            const struct fuse_change *change,
                            void (*each)(enum fuse_type type, const char *name, void *data),
                            void *data);
+/* How much of a name fuse_resource_touched says: all of it, but for a listener asked for with a
+ * port ("echo:443"), which is touched as "echo". */
+size_t fuse_resource_stem(enum fuse_type type, const char *name);
 /* The routes a resource is made of: who may be guilty when it is refused. */
 void fuse_resource_routes(const struct fuse_resource_source *source, enum fuse_type type,
                           const char *name,
