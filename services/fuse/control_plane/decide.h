@@ -36,16 +36,18 @@ struct fuse_verdict {
 struct fuse_decision {
     const struct fuse_entry *winner; /* NULL = none */
     const char *host;                /* whose routes were looked at; "" = none */
+    /* The host's routes in order, those not seen here, of every less exact host the one that would
+     * match, routes of other hosts; FUSE_VERDICTS_MAX at most, the winner among them. */
     struct fuse_verdict *verdicts;
     unsigned n_verdicts;
-    const char *rewritten_path;
+    const char *rewritten_path; /* "" without a winner */
 };
 enum { FUSE_VERDICTS_MAX = 1000 };
 
 /* The winner only: what a proxy does. */
 const struct fuse_entry *fuse_decide(const struct fuse_view *view, const char *listener,
                                      const struct fuse_request *request);
-/* The same with the reasons. */
+/* The same with the reasons; what does not fit into the arena's limit is left out. */
 void fuse_decide_explain(const struct fuse_view *view, const char *listener,
                          const struct fuse_request *request, struct chassis_arena *arena,
                          struct fuse_decision *ret_decision);
