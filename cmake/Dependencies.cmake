@@ -16,6 +16,7 @@ outside_library(microhttpd libmicrohttpd)
 outside_library(gnutls gnutls) # what libmicrohttpd does TLS with
 outside_library(yaml yaml-0.1)
 outside_library(crypto libcrypto)
+outside_library(pcre2 libpcre2-8) # regular expressions of routes
 if(DRAFT_TESTS)
     outside_library(cmocka cmocka)
     outside_library(jansson jansson) # reads JSON that our own code wrote

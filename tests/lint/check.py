@@ -29,6 +29,7 @@ OUTSIDE = {
     r"librdkafka/rdkafka\.h": r"services/catalyst/engines/kafka\.c",
     r"curl/": r"services/catalyst/push/curl\.c$",
     r"gnutls/": r"chassis/http/socket\.c$",
+    r"pcre2\.h": r"services/fuse/control_plane/regex\.c$",
     r"protobuf-c/": r"chassis/(proto|codegen)/",
 }
 STANDARD = re.compile(
@@ -177,6 +178,7 @@ PLANTED = {
     "outside": [("chassis/rpc/a.c", "#include <uv.h>\n"),
                 ("chassis/include/chassis/a.h", "#include <sys/socket.h>\n"),
                 ("services/s/rpc.c", "#include <lmdb.h>\n"),
+                ("services/fuse/control_plane/decide.c", "#include <pcre2.h>\n"),
                 ("tools/dctl/a.c", "#include <grpc/grpc.h>\n")],
     "layers": [("chassis/low/a.c", '#include "high/b.h"\n'),
                ("chassis/low/b.c", '#include "level/b.h"\n'),

@@ -1,9 +1,11 @@
 /* One version of a route: what a user wrote, checked, in plain C.
  *
  * Invariants: immutable once made; every field is within the limits of validate.h, regular
- * expressions are compiled, texts are never NULL ("" = unset), header names and hosts are lower case.
+ * expressions are compiled, texts are never NULL ("" = unset), header names and hosts are lower case,
+ * IP addresses in their shortest form.
  * Threads: any; the reference count is atomic.
- * Ownership: fuse_route_unref by every owner; texts live as long as the route.
+ * Ownership: fuse_route_unref by every owner; a route is one piece of memory, beside its regular
+ * expressions.
  */
 #ifndef FUSE_CONTROL_PLANE_ROUTE_H
 #define FUSE_CONTROL_PLANE_ROUTE_H
@@ -11,7 +13,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <chassis/arena.h>
 #include <chassis/buf.h>
 
 struct fuse_regex;
@@ -107,18 +108,23 @@ struct fuse_route {
     const char *const *groups; /* none = all */
     unsigned n_groups;
 
-    struct chassis_view encoded; /* the Route message it was made of */
-    /* route.c's own */
-    uint32_t refs;
-    struct chassis_arena arena;
+    /* How it was written, so that it is shown that way: the one target as `endpoint`, headers[0] as
+     * HeaderMatchOptions. */
+    bool by_endpoint, by_header_option;
+    struct chassis_view encoded; /* the Route message, defaults filled in */
+    uint32_t refs;               /* route.c's own */
 };
 
-/* For convert.c: an empty route whose arena takes the rest, one reference. */
-struct fuse_route *fuse_route_new(void);
+/* A copy of all of `from`, one reference. Texts that are NULL become "", a host "" becomes "*", a
+ * prefix "" becomes "/"; the regular expressions are taken over. */
+struct fuse_route *fuse_route_new(const struct fuse_route *from);
 struct fuse_route *fuse_route_ref(const struct fuse_route *route);
 /* NULL is fine. */
 void fuse_route_unref(const struct fuse_route *route);
-/* Methods, headers, query parameters and gRPC, one each. */
+/* Of a route that is given up before fuse_route_new took them over. */
+void fuse_route_free_regexes(const struct fuse_route *route);
+/* How many further conditions it has: a list of methods, each header, each query parameter and gRPC
+ * are one each. */
 unsigned fuse_route_conditions(const struct fuse_route *route);
 bool fuse_route_in_group(const struct fuse_route *route, const char *group);
 bool fuse_route_on_listener(const struct fuse_route *route, const char *listener);
