@@ -311,16 +311,15 @@ static void add_queries(ROUTE(RouteMatch) * match, const struct fuse_route *rout
  * nothing else refused. */
 static bool may_be_grpc_path(const struct fuse_route *route)
 {
-    if (route->path_kind == FUSE_PATH_REGEX || route->path[0] == '\0' ||
-        strcmp(route->path, "/") == 0) {
+    bool is_prefix = route->path_kind == FUSE_PATH_PREFIX;
+    if (route->path_kind == FUSE_PATH_REGEX || route->path[0] == '\0') {
         return true;
     }
     const char *service = route->path + 1, *slash = strchr(service, '/');
     if (slash == NULL) {
-        return route->path_kind == FUSE_PATH_PREFIX;
+        return is_prefix;
     }
-    return slash != service && strchr(slash + 1, '/') == NULL &&
-           (route->path_kind == FUSE_PATH_PREFIX || slash[1] != '\0');
+    return slash != service && strchr(slash + 1, '/') == NULL && (is_prefix || slash[1] != '\0');
 }
 
 static bool takes_post(const struct fuse_route *route)
