@@ -40,7 +40,9 @@ static void write_header_match(struct chassis_buf *out, const struct fuse_string
     case FUSE_MATCH_SUFFIX:
     case FUSE_MATCH_CONTAINS:
         /* An empty word or a lone brace would end the condition. */
-        if (match->text[0] == '\0' || strcmp(match->text, "}") == 0) {
+        if (match->text[0] == '\0' && match->kind != FUSE_MATCH_EXACT) {
+            chassis_buf_append_str(out, " -m found");
+        } else if (match->text[0] == '\0' || strcmp(match->text, "}") == 0) {
             write_literal(out, before[match->kind], match->text, after[match->kind]);
         } else {
             chassis_buf_printf(out, " -m %s -- ", words[match->kind]);

@@ -13,6 +13,8 @@
 #ifndef FUSE_HAPROXY_POOL_H
 #define FUSE_HAPROXY_POOL_H
 
+#include <chassis/arena.h>
+
 #include "fuse/control_plane/model.h"
 #include "fuse/haproxy/text.h"
 
