@@ -138,11 +138,13 @@ struct merge {
 static void merge_begin(struct merge *m, const struct fuse_view *view, const char *host,
                         const char *listener)
 {
-    *m = (struct merge){.view = view, .listener = listener};
-    m->own = fuse_model_vhost(view->model, host);
-    if (view->replacements.tree.n > 0) {
-        m->replaced = fuse_hosts_find(&view->replacements, host);
-    }
+    *m = (struct merge){
+        .view = view,
+        .listener = listener,
+        .own = fuse_model_vhost(view->model, host),
+        .replaced =
+            view->replacements.tree.n > 0 ? fuse_hosts_find(&view->replacements, host) : NULL,
+    };
 }
 
 static const struct fuse_entry *own_next(struct merge *m)
@@ -218,23 +220,28 @@ struct host_walk {
     bool done;
 };
 
-static void host_offer(struct host_walk *w, const char *host)
+/* At least one of the two is there. */
+static void host_offer(struct host_walk *w, const struct fuse_vhost *own,
+                       const struct fuse_vhost *replaced)
 {
-    struct merge m;
-    merge_begin(&m, w->view, host, w->listener);
+    struct merge m = {.view = w->view, .listener = w->listener, .own = own, .replaced = replaced};
+    const char *host = own != NULL ? own->host : replaced->host;
     w->done = w->done || (merge_next(&m) != NULL && !w->each(host, w->data));
 }
 
 static bool own_host(const struct fuse_vhost *vhost, void *data)
 {
     struct host_walk *w = data;
-    while (w->next != NULL && strcmp(w->next->host, vhost->host) <= 0) {
-        if (strcmp(w->next->host, vhost->host) < 0) {
-            host_offer(w, w->next->host);
+    const struct fuse_vhost *replaced = NULL;
+    for (int order; w->next != NULL && (order = strcmp(w->next->host, vhost->host)) <= 0;) {
+        if (order == 0) {
+            replaced = w->next;
+        } else {
+            host_offer(w, NULL, w->next);
         }
         w->next = fuse_hosts_walk_next(&w->replaced);
     }
-    host_offer(w, vhost->host);
+    host_offer(w, vhost, replaced);
     return !w->done;
 }
 
@@ -246,7 +253,7 @@ void fuse_view_each_host(const struct fuse_view *view, const char *listener,
     w.next = fuse_hosts_walk_next(&w.replaced);
     fuse_model_each_vhost(view->model, own_host, &w);
     while (!w.done && w.next != NULL) {
-        host_offer(&w, w.next->host);
+        host_offer(&w, NULL, w.next);
         w.next = fuse_hosts_walk_next(&w.replaced);
     }
 }
