@@ -12,12 +12,14 @@ enum {
     SIZE_ANY = 12,  /* of ".": every length of UTF-8 */
     SIZE_HEAD = 4,  /* of what stands around every program */
     SIZE_GROUP = 2, /* of a group that captures */
+    SIZE_FOLD = 7,  /* of a class in any case, beyond its own: other letters, those beyond ASCII */
 };
 
 struct scan {
     const char *text;
     size_t at;
     unsigned depth;
+    bool any_case; /* from here on, maybe */
     struct chassis_error *err;
 };
 
@@ -198,7 +200,7 @@ static int scan_range(struct scan *s, const struct escape *low)
 static int scan_class(struct scan *s, struct cost *ret_cost)
 {
     size_t start = s->at++;
-    *ret_cost = (struct cost){.size = 1, .repeat = 1};
+    *ret_cost = (struct cost){.size = s->any_case ? 1 + SIZE_FOLD : 1, .repeat = 1};
     if (s->text[s->at] == '^') {
         ret_cost->size += SIZE_ANY;
         s->at++;
@@ -326,6 +328,7 @@ static int scan_flags(struct scan *s, size_t start)
     size_t first = s->at;
     bool minus = false;
     while (strchr("imsU-", s->text[s->at]) != NULL && s->text[s->at] != '\0') {
+        s->any_case |= s->text[s->at] == 'i';
         if (s->text[s->at] == '-') {
             if (minus) {
                 break;
@@ -395,7 +398,8 @@ static int scan_atom(struct scan *s, struct cost *ret_cost)
     case '\\':
         rc = scan_escape(s, &escape);
         if (rc == 0) {
-            ret_cost->size = escape.size;
+            bool folds = s->any_case && escape.kind == ESCAPE_CLASS;
+            ret_cost->size = folds ? escape.size + SIZE_FOLD : escape.size;
             ret_cost->anchor = escape.kind == ESCAPE_ANCHOR;
         }
         return rc;
@@ -417,6 +421,8 @@ static int scan_atom(struct scan *s, struct cost *ret_cost)
         if (is_strange(c)) {
             return refuse(s, s->at, "a control character or one beyond ASCII");
         }
+        /* In any case "k" is also the Kelvin sign and "s" the long one. */
+        ret_cost->size = s->any_case && strchr("kKsS", c) != NULL ? SIZE_FOLD : 1;
         break;
     }
     s->at++;
