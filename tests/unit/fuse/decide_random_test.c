@@ -287,6 +287,64 @@ static void an_explanation_names_the_same_winner_and_every_route_once(void **sta
     }
 }
 
+struct ref_hosts {
+    const struct ref_world *w;
+    const struct fuse_view *view;
+    unsigned n_routes;
+    char last[64];
+};
+
+/* One host of the view: its routes are those of the records, in rank. */
+static bool check_host(const char *host, void *data)
+{
+    struct ref_hosts *h = data;
+    const struct fuse_entry *entries[ROUTES];
+    char last[256] = "", rank[256];
+    unsigned n = fuse_view_vhost(h->view, host, "l1", entries, ROUTES), expected = 0;
+    assert_true(strcmp(h->last, host) < 0);
+    snprintf(h->last, sizeof h->last, "%s", host);
+    for (unsigned i = 0; i < h->w->n; i++) {
+        const struct fuse_route *r = h->w->seen[i].route;
+        expected += strcmp(r->host, host) == 0 && ref_listed(r->groups, r->n_groups, "g1") &&
+                    ref_listed(r->listeners, r->n_listeners, "l1");
+    }
+    assert_int_equal(n, expected);
+    assert_true(n > 0);
+    for (unsigned i = 0; i < n; i++) {
+        ref_rank(entries[i], rank);
+        assert_true(strcmp(last, rank) < 0);
+        strcpy(last, rank);
+        assert_ptr_equal(fuse_view_route(h->view, entries[i]->route->name), entries[i]);
+    }
+    h->n_routes += n;
+    return true;
+}
+
+static void a_view_lists_every_host_and_route_it_has(void **state)
+{
+    (void)state;
+    for (unsigned seed = 1; seed <= SEEDS; seed++) {
+        struct chassis_prng prng;
+        struct ref_world w;
+        chassis_prng_init(&prng, seed);
+        struct fuse_model *model = fuse_model_new();
+        struct fuse_view *view = fuse_view_new(model, "g1");
+        make(&prng, model, view, &w);
+        struct ref_hosts h = {.w = &w, .view = view};
+        unsigned expected = 0;
+        fuse_view_each_host(view, "l1", check_host, &h);
+        for (unsigned i = 0; i < w.n; i++) {
+            const struct fuse_route *r = w.seen[i].route;
+            expected += ref_listed(r->groups, r->n_groups, "g1") &&
+                        ref_listed(r->listeners, r->n_listeners, "l1");
+            fuse_route_unref(r);
+        }
+        assert_int_equal(h.n_routes, expected);
+        fuse_view_free(view);
+        fuse_model_free(model);
+    }
+}
+
 static int sign(int n)
 {
     return n < 0 ? -1 : n > 0;
@@ -327,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_decision_is_what_looking_at_all_routes_gives),
         cmocka_unit_test(an_explanation_names_the_same_winner_and_every_route_once),
+        cmocka_unit_test(a_view_lists_every_host_and_route_it_has),
         cmocka_unit_test(the_order_is_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
