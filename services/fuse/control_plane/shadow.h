@@ -15,7 +15,8 @@ bool fuse_covers(const struct fuse_route *a, const struct fuse_route *b);
 /* As if `route` (new, or in place of the one of its name) were in the model: an error when another
  * route has the very same match, priority and a group and listener in common (the older one would
  * always win); a warning when one before it covers it, one per route after it that it covers, and one
- * per service target that nobody has registered. */
+ * per service target that nobody has registered. Looks at every route of its host: with 10,000 there
+ * about 2 ms, so not for every route of a long list. */
 void fuse_shadow_check(const struct fuse_model *model, const struct fuse_route *route,
                        struct fuse_problems *problems);
 

@@ -274,12 +274,18 @@ static void a_quarantined_route_is_replaced_in_its_group_only(void **state)
     assert_null(fuse_view_route(v, "z"));
     assert_string_equal(hosts(v, NULL, text), "old ");
     assert_true(fuse_view_is_overridden(v, "z"));
-    fuse_model_delete_route(m, "a", 6);
+    fixture_put(m, 6, route(.name = "zz", .host = "zoo", .service = "s"));
+    fuse_model_delete_route(m, "z", 7);
+    assert_string_equal(hosts(v, NULL, text), "old zoo ");
+    fuse_model_delete_route(m, "zz", 8);
+    assert_string_equal(hosts(v, NULL, text), "old "); /* behind every host of the model */
+    fuse_model_delete_route(m, "a", 9);
     assert_string_equal(hosts(v, NULL, text), "");
     assert_null(fuse_view_route(v, "a"));
     assert_int_equal(fuse_view_replacement(v, "a")->version, 1);
     assert_true(fuse_view_release(v, "z"));
     assert_false(fuse_view_release(v, "z"));
+    fixture_put(m, 10, route(.name = "z", .host = "zoo", .service = "s"));
     assert_string_equal(hosts(v, NULL, text), "zoo ");
     fuse_view_free(v);
     fuse_view_free(other);
