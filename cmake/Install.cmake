@@ -39,7 +39,7 @@ install(FILES ${PROJECT_BINARY_DIR}/chassisConfig.cmake
     ${PROJECT_BINARY_DIR}/chassisConfigVersion.cmake cmake/Proto.cmake cmake/Service.cmake
     DESTINATION ${package})
 install(FILES LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-foreach(program protoc-gen-chassis dctl blueprint catalyst)
+foreach(program protoc-gen-chassis dctl blueprint catalyst fuse)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
     endif()

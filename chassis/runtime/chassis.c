@@ -309,6 +309,16 @@ int chassis_runtime_client(struct chassis *c, const char *target, struct chassis
     return 0;
 }
 
+bool chassis_runtime_pid(struct chassis *c, char ret_pid[64])
+{
+    struct chassis_registry_status status = {.pid = ""};
+    if (c->registry != NULL) {
+        chassis_registry_status(c->registry, &status);
+    }
+    snprintf(ret_pid, 64, "%s", status.pid);
+    return status.state == REGISTRY_MEMBER && status.pid[0] != '\0';
+}
+
 const char *chassis_rpc_address(struct chassis *c)
 {
     return c->rpc_address;

@@ -55,6 +55,8 @@ const char *chassis_runtime_broker_url(struct chassis *c, const char *kind);
 /* As chassis_client, with callbacks on `executor`. */
 int chassis_runtime_client(struct chassis *c, const char *target, struct chassis_executor *executor,
                            struct chassis_client **ret_client, struct chassis_error *err);
+/* The pid Blueprint gave this process; false while it is not registered. */
+bool chassis_runtime_pid(struct chassis *c, char ret_pid[64]);
 /* Any thread: the process cannot go on. It drains and ends with 1. */
 void chassis_runtime_fail(struct chassis *c, const char *text);
 /* The cluster's secret; empty without consensus. */

@@ -5,6 +5,7 @@
 #include "core/control_plane/networking/v1/networking.pb-c.h"
 #include "core/registry/key_value/v1/key_value.pb-c.h"
 #include "damage.h"
+#include "draft/routing/v1/routing.pb-c.h"
 #include "events/publisher.h"
 #include "key_value/rpc.h"
 #include "machine.h"
@@ -103,6 +104,8 @@ int main(int argc, char **argv)
     chassis_with_config(c, table, &settings);
     chassis_runtime_with_type(c, &core__registry__key_value__v1__value__descriptor);
     chassis_runtime_with_type(c, &core__control_plane__networking__v1__route__descriptor);
+    chassis_runtime_with_type(c, &draft__routing__v1__route_version__descriptor);
+    chassis_runtime_with_type(c, &draft__routing__v1__quarantine__descriptor);
     chassis_with_consensus(c, &machine);
     chassis_with_runner(c, &(struct chassis_runner){start, stop, NULL});
     chassis_with_rpc_handler(c, bp_kv_service(&blueprint.kv));

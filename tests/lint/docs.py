@@ -102,7 +102,7 @@ def configuration():
            "How the sources combine: [configuration](../guide/configuration.md).", "",
            "In a variable's name `*` stands for a name of yours in capitals.", "",
            "## Every service", ""] + every
-    for name in ("blueprint", "catalyst"):
+    for name in ("blueprint", "catalyst", "fuse"):
         own = [row for row in program(name, "--config-reference").splitlines() if row not in every]
         out += ["", f"## {name.capitalize()}", "", "Keys of its own, and defaults that differ.", ""]
         out += every[:2] + own

@@ -336,8 +336,15 @@ const struct fuse_vhost *fuse_model_vhost(const struct fuse_model *model, const 
 void fuse_model_each_route(const struct fuse_model *model,
                            bool (*each)(const struct fuse_entry *entry, void *data), void *data)
 {
+    fuse_model_each_route_after(model, "", each, data);
+}
+
+void fuse_model_each_route_after(const struct fuse_model *model, const char *name,
+                                 bool (*each)(const struct fuse_entry *entry, void *data),
+                                 void *data)
+{
     struct fuse_tree_walk walk;
-    fuse_tree_walk_begin(&walk, &model->routes);
+    fuse_tree_walk_after(&walk, &model->routes, name);
     for (struct fuse_tree_node *node; (node = fuse_tree_walk_next(&walk)) != NULL;) {
         if (!each(&fuse_tree_entry(node, struct route, node)->entry, data)) {
             return;

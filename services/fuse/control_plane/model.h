@@ -99,6 +99,10 @@ const struct fuse_vhost *fuse_model_vhost(const struct fuse_model *model, const 
 /* In order of name (routes, services) or host, until `each` returns false. */
 void fuse_model_each_route(const struct fuse_model *model,
                            bool (*each)(const struct fuse_entry *entry, void *data), void *data);
+/* Only routes whose names come after this one, which need not be there. */
+void fuse_model_each_route_after(const struct fuse_model *model, const char *name,
+                                 bool (*each)(const struct fuse_entry *entry, void *data),
+                                 void *data);
 void fuse_model_each_vhost(const struct fuse_model *model,
                            bool (*each)(const struct fuse_vhost *vhost, void *data), void *data);
 void fuse_model_each_service(const struct fuse_model *model,

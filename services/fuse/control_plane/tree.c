@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -137,6 +138,19 @@ void fuse_tree_walk_begin(struct fuse_tree_walk *walk, const struct fuse_tree *t
 {
     walk->n = 0;
     descend(walk, tree->root);
+}
+
+void fuse_tree_walk_after(struct fuse_tree_walk *walk, const struct fuse_tree *tree,
+                          const char *key)
+{
+    walk->n = 0;
+    for (struct fuse_tree_node *node = tree->root; node != NULL;) {
+        bool is_behind = strcmp(node->key, key) > 0;
+        if (is_behind) {
+            walk->above[walk->n++] = node;
+        }
+        node = node->child[is_behind ? 0 : 1];
+    }
 }
 
 struct fuse_tree_node *fuse_tree_walk_next(struct fuse_tree_walk *walk)

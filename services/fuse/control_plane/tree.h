@@ -35,6 +35,9 @@ struct fuse_tree_walk {
     unsigned n;
 };
 void fuse_tree_walk_begin(struct fuse_tree_walk *walk, const struct fuse_tree *tree);
+/* Begins behind this key, whether it is there or not. */
+void fuse_tree_walk_after(struct fuse_tree_walk *walk, const struct fuse_tree *tree,
+                          const char *key);
 /* NULL = that was all. */
 struct fuse_tree_node *fuse_tree_walk_next(struct fuse_tree_walk *walk);
 /* To empty a tree whose nodes are to be freed: any node that has no child, taken out; NULL = empty. */

@@ -1,0 +1,49 @@
+/* All of Fuse but its configuration and its listeners: model, Blueprint's side, controller, views,
+ * proxies. main.c puts it into a process, tests into theirs.
+ *
+ * Threads: everything on the loop role, but the services' handlers.
+ * Ownership: the caller's memory, from before the first call until the client of Blueprint was freed
+ * after fuse_core_stop.
+ */
+#ifndef FUSE_CORE_H
+#define FUSE_CORE_H
+
+#include "fuse/blueprint/link.h"
+#include "fuse/blueprint/store.h"
+#include "fuse/control_plane/views.h"
+
+struct chassis_gauge;
+struct chassis_counter;
+
+struct fuse_core_options {
+    struct chassis_client *blueprint; /* its callbacks run on the loop */
+    struct chassis_executor *loop;
+    struct chassis_logger *log;
+    int64_t (*wall_ns)(void *data);
+    unsigned versions_kept; /* 0 = 20 */
+    /* See address.h; NULL = the address is not published. */
+    bool (*self)(void *data, char ret_url[300], char ret_pid[64]);
+    void *data;
+};
+
+struct fuse_core {
+    struct fuse_core_options options;
+    struct fuse_model *model;
+    struct fuse_blueprint_store store;
+    struct fuse_controller *controller;
+    struct fuse_proxies proxies;
+    struct fuse_link link;
+    struct fuse_views views;
+    /* core.c's own */
+    struct chassis_gauge *instances, *usable, *revision, *lag, *streams;
+    struct chassis_counter *invalid;
+    struct chassis_timer measure;
+};
+
+void fuse_core_start(struct fuse_core *core, const struct fuse_core_options *options);
+/* Streams end; see the drain of a service. */
+void fuse_core_drain(struct fuse_core *core);
+void fuse_core_stop(struct fuse_core *core);
+bool fuse_core_synced(const struct fuse_core *core);
+
+#endif
