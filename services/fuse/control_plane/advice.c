@@ -99,12 +99,13 @@ static void advise_regex(const struct fuse_regex *regex, const char *field,
     }
 }
 
-static void advise_matches(const char *list, const struct fuse_named_match *matches, unsigned n,
-                           struct fuse_problems *problems)
+/* `first` is the one that stands at [0] of the list. */
+static void advise_matches(const char *list, const struct fuse_named_match *matches, unsigned first,
+                           unsigned n, struct fuse_problems *problems)
 {
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = first; i < n; i++) {
         char field[80];
-        snprintf(field, sizeof field, "%s[%u].value.regex", list, i);
+        snprintf(field, sizeof field, "%s[%u].value.regex", list, i - first);
         advise_regex(matches[i].value.regex, field, problems);
     }
 }
@@ -135,9 +136,8 @@ void fuse_route_advise(const struct fuse_route *route, struct fuse_problems *pro
         }
     }
     advise_regex(route->path_regex, "match.regex", problems);
-    unsigned option = route->by_header_option;
-    advise_matches("match.header_matches", route->headers + option, route->n_headers - option,
-                   problems);
-    advise_matches("match.query_matches", route->queries, route->n_queries, problems);
+    advise_matches("match.header_matches", route->headers, route->by_header_option,
+                   route->n_headers, problems);
+    advise_matches("match.query_matches", route->queries, 0, route->n_queries, problems);
     advise_headers(route, problems);
 }

@@ -1,8 +1,5 @@
 #include "fuse/control_plane/convert_parts.h"
 
-#define NET_INIT(type) CORE__CONTROL_PLANE__NETWORKING__V1__##type##__INIT
-#define POL_INIT(type) DRAFT__ROUTING__V1__##type##__INIT
-
 /* protobuf-c's fields are not const; nobody writes through them. */
 static char *text_of(const char *text)
 {
@@ -14,17 +11,37 @@ static char **texts_of(const char *const *texts)
     return (char **)(uintptr_t)texts;
 }
 
-/* A message of this initial value in the arena. */
-#define NEW(arena, type, initial)                                                                  \
-    (type *)memcpy(chassis_arena_alloc(arena, sizeof(type)), &(const type)initial, sizeof(type))
+/* A fresh message in the arena. */
+#define DEFINE_NEW(type, name, init)                                                               \
+    static type *new_##name(struct chassis_arena *arena)                                           \
+    {                                                                                              \
+        type *message = chassis_arena_alloc(arena, sizeof *message);                               \
+        init(message);                                                                             \
+        return message;                                                                            \
+    }
+DEFINE_NEW(Google__Protobuf__Duration, duration, google__protobuf__duration__init)
+DEFINE_NEW(NET(Route), route, core__control_plane__networking__v1__route__init)
+DEFINE_NEW(NET(RouteMatch), route_match, core__control_plane__networking__v1__route_match__init)
+DEFINE_NEW(NET(Endpoint), endpoint, core__control_plane__networking__v1__endpoint__init)
+DEFINE_NEW(NET(HeaderMatchOptions), header_match_options,
+           core__control_plane__networking__v1__header_match_options__init)
+DEFINE_NEW(NET(GrpcMatchOptions), grpc_match_options,
+           core__control_plane__networking__v1__grpc_match_options__init)
+DEFINE_NEW(POL(Target), target, draft__routing__v1__target__init)
+DEFINE_NEW(POL(StringMatch), string_match, draft__routing__v1__string_match__init)
+DEFINE_NEW(POL(HeaderMatch), header_match, draft__routing__v1__header_match__init)
+DEFINE_NEW(POL(QueryMatch), query_match, draft__routing__v1__query_match__init)
+DEFINE_NEW(POL(RetryPolicy), retry_policy, draft__routing__v1__retry_policy__init)
+DEFINE_NEW(POL(HashKey), hash_key, draft__routing__v1__hash_key__init)
+DEFINE_NEW(POL(CircuitBreaker), circuit_breaker, draft__routing__v1__circuit_breaker__init)
+DEFINE_NEW(POL(OutlierDetection), outlier_detection, draft__routing__v1__outlier_detection__init)
 
 static Google__Protobuf__Duration *duration_of(struct chassis_arena *arena, uint64_t ms)
 {
     if (ms == 0) {
         return NULL;
     }
-    Google__Protobuf__Duration *d =
-        NEW(arena, Google__Protobuf__Duration, GOOGLE__PROTOBUF__DURATION__INIT);
+    Google__Protobuf__Duration *d = new_duration(arena);
     d->seconds = (int64_t)(ms / 1000);
     d->nanos = (int32_t)(ms % 1000) * 1000000;
     return d;
@@ -35,7 +52,7 @@ static Google__Protobuf__Duration *duration_of(struct chassis_arena *arena, uint
 static POL(StringMatch) *
     string_match_of(struct chassis_arena *arena, const struct fuse_string_match *value)
 {
-    POL(StringMatch) *m = NEW(arena, POL(StringMatch), POL_INIT(STRING_MATCH));
+    POL(StringMatch) *m = new_string_match(arena);
     m->invert = value->invert;
     switch (value->kind) {
     case FUSE_MATCH_EXACT:
@@ -71,8 +88,7 @@ static void headers_of(struct chassis_arena *arena, const struct fuse_route *rou
 {
     unsigned first = route->by_header_option;
     if (first != 0) {
-        NET(HeaderMatchOptions) *option =
-            NEW(arena, NET(HeaderMatchOptions), NET_INIT(HEADER_MATCH_OPTIONS));
+        NET(HeaderMatchOptions) *option = new_header_match_options(arena);
         option->key = text_of(route->headers[0].name);
         option->value = text_of(route->headers[0].value.text);
         match->_headers_case = CORE__CONTROL_PLANE__NETWORKING__V1__ROUTE_MATCH___HEADERS_HEADERS;
@@ -82,7 +98,7 @@ static void headers_of(struct chassis_arena *arena, const struct fuse_route *rou
     match->header_matches =
         chassis_arena_alloc(arena, match->n_header_matches * sizeof *match->header_matches);
     for (unsigned i = first; i < route->n_headers; i++) {
-        POL(HeaderMatch) *header = NEW(arena, POL(HeaderMatch), POL_INIT(HEADER_MATCH));
+        POL(HeaderMatch) *header = new_header_match(arena);
         header->name = text_of(route->headers[i].name);
         header->value = string_match_of(arena, &route->headers[i].value);
         match->header_matches[i - first] = header;
@@ -96,7 +112,7 @@ static void queries_of(struct chassis_arena *arena, const struct fuse_route *rou
     match->query_matches =
         chassis_arena_alloc(arena, route->n_queries * sizeof *match->query_matches);
     for (unsigned i = 0; i < route->n_queries; i++) {
-        POL(QueryMatch) *query = NEW(arena, POL(QueryMatch), POL_INIT(QUERY_MATCH));
+        POL(QueryMatch) *query = new_query_match(arena);
         query->name = text_of(route->queries[i].name);
         query->value = string_match_of(arena, &route->queries[i].value);
         match->query_matches[i] = query;
@@ -127,8 +143,7 @@ static void path_of(struct chassis_arena *arena, const struct fuse_route *route,
                     NET(RouteMatch) * match)
 {
     if (route->grpc) {
-        NET(GrpcMatchOptions) *grpc =
-            NEW(arena, NET(GrpcMatchOptions), NET_INIT(GRPC_MATCH_OPTIONS));
+        NET(GrpcMatchOptions) *grpc = new_grpc_match_options(arena);
         match->_grpc_match_options_case =
             CORE__CONTROL_PLANE__NETWORKING__V1__ROUTE_MATCH___GRPC_MATCH_OPTIONS_GRPC_MATCH_OPTIONS;
         match->grpc_match_options = grpc;
@@ -151,7 +166,7 @@ static void path_of(struct chassis_arena *arena, const struct fuse_route *route,
 
 static NET(RouteMatch) * match_of(struct chassis_arena *arena, const struct fuse_route *route)
 {
-    NET(RouteMatch) *match = NEW(arena, NET(RouteMatch), NET_INIT(ROUTE_MATCH));
+    NET(RouteMatch) *match = new_route_match(arena);
     match->host = text_of(route->host);
     match->n_methods = route->n_methods;
     match->methods = texts_of(route->methods);
@@ -167,7 +182,7 @@ static void targets_of(struct chassis_arena *arena, const struct fuse_route *rou
                        NET(Route) * message)
 {
     if (route->by_endpoint) {
-        message->endpoint = NEW(arena, NET(Endpoint), NET_INIT(ENDPOINT));
+        message->endpoint = new_endpoint(arena);
         message->endpoint->host = text_of(route->targets[0].host);
         message->endpoint->port = route->targets[0].port;
         return;
@@ -175,7 +190,7 @@ static void targets_of(struct chassis_arena *arena, const struct fuse_route *rou
     message->n_targets = route->n_targets;
     message->targets = chassis_arena_alloc(arena, route->n_targets * sizeof *message->targets);
     for (unsigned i = 0; i < route->n_targets; i++) {
-        POL(Target) *target = NEW(arena, POL(Target), POL_INIT(TARGET));
+        POL(Target) *target = new_target(arena);
         target->service = text_of(route->targets[i].service);
         target->host = text_of(route->targets[i].host);
         target->port = route->targets[i].port;
@@ -192,7 +207,7 @@ static POL(RetryPolicy) * retry_of(struct chassis_arena *arena, const struct fus
     if (retry->on == 0) {
         return NULL;
     }
-    POL(RetryPolicy) *m = NEW(arena, POL(RetryPolicy), POL_INIT(RETRY_POLICY));
+    POL(RetryPolicy) *m = new_retry_policy(arena);
     m->on = chassis_arena_alloc(arena, BITS * sizeof *m->on);
     for (unsigned bit = 0; bit < BITS; bit++) {
         if ((retry->on >> bit & 1) != 0) {
@@ -211,7 +226,7 @@ static POL(HashKey) * hash_of(struct chassis_arena *arena, const struct fuse_rou
     if (route->hash_kind == FUSE_HASH_NONE) {
         return NULL;
     }
-    POL(HashKey) *key = NEW(arena, POL(HashKey), POL_INIT(HASH_KEY));
+    POL(HashKey) *key = new_hash_key(arena);
     switch (route->hash_kind) {
     case FUSE_HASH_HEADER:
         key->of_case = DRAFT__ROUTING__V1__HASH_KEY__OF_HEADER;
@@ -239,7 +254,7 @@ static void limits_of(struct chassis_arena *arena, const struct fuse_route *rout
                       NET(Route) * message)
 {
     if (route->breaker.set) {
-        POL(CircuitBreaker) *b = NEW(arena, POL(CircuitBreaker), POL_INIT(CIRCUIT_BREAKER));
+        POL(CircuitBreaker) *b = new_circuit_breaker(arena);
         b->max_connections = route->breaker.max_connections;
         b->max_pending_requests = route->breaker.max_pending_requests;
         b->max_requests = route->breaker.max_requests;
@@ -247,7 +262,7 @@ static void limits_of(struct chassis_arena *arena, const struct fuse_route *rout
         message->circuit_breaker = b;
     }
     if (route->outlier.set) {
-        POL(OutlierDetection) *o = NEW(arena, POL(OutlierDetection), POL_INIT(OUTLIER_DETECTION));
+        POL(OutlierDetection) *o = new_outlier_detection(arena);
         o->consecutive_errors = route->outlier.consecutive_errors;
         o->max_ejection_percent = route->outlier.max_ejection_percent;
         o->interval = duration_of(arena, route->outlier.interval_ms);
@@ -258,7 +273,7 @@ static void limits_of(struct chassis_arena *arena, const struct fuse_route *rout
 
 NET(Route) * fuse_route_to_message(const struct fuse_route *route, struct chassis_arena *arena)
 {
-    NET(Route) *message = NEW(arena, NET(Route), NET_INIT(ROUTE));
+    NET(Route) *message = new_route(arena);
     message->name = text_of(route->name);
     message->match = match_of(arena, route);
     targets_of(arena, route, message);
