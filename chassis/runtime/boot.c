@@ -26,6 +26,7 @@ static const struct stage {
     {"subscriptions", stage_subscriptions, unstage_subscriptions},
     {"ready", stage_ready, unstage_ready},
     {"register", stage_register, NULL},
+    {"routes", stage_routes, unstage_routes},
 };
 enum { N_STAGES = sizeof stages / sizeof stages[0] };
 

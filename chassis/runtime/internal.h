@@ -12,6 +12,7 @@
 #include "os/os.h"
 #include "proto/dynamic.h"
 #include "registry/registry.h"
+#include "routing/routing.h"
 #include "rpc/server.h"
 #include "runtime/life.h"
 #include "runtime/runtime.h"
@@ -30,6 +31,8 @@ enum {
     RUNTIME_DEFAULTS_MAX = 16,
     RUNTIME_BROKERS_MAX = 4,
     RUNTIME_SUBSCRIPTIONS_MAX = 64,
+    RUNTIME_EDGE_ROUTES_MAX = 64,
+    RUNTIME_WITHDRAW_MS = 1000, /* for proxies to let go of a process that drains */
 };
 
 struct runtime_repository {
@@ -88,6 +91,8 @@ struct chassis {
     unsigned n_brokers;
     struct runtime_subscription subscriptions[RUNTIME_SUBSCRIPTIONS_MAX];
     unsigned n_subscriptions;
+    struct chassis_route edge_routes[RUNTIME_EDGE_ROUTES_MAX]; /* told to Fuse */
+    unsigned n_edge_routes;
     struct chassis_runner runners[RUNTIME_RUNNERS_MAX];
     unsigned n_runners, n_runners_started;
     struct runtime_check checks[RUNTIME_CHECKS_MAX];
@@ -128,6 +133,7 @@ struct chassis {
     struct chassis_dynamic *types; /* of all services' files: what an Any can hold in JSON */
     struct chassis_http *http;
     struct chassis_registry *registry;
+    struct chassis_routing *routing;
     char rpc_address[280], http_address[280];
     uint64_t booted_ns;
 
@@ -192,6 +198,12 @@ int stage_brokers(struct chassis *c, struct chassis_error *err);
 void unstage_brokers(struct chassis *c);
 int stage_subscriptions(struct chassis *c, struct chassis_error *err);
 void unstage_subscriptions(struct chassis *c);
+
+/* routes.c */
+int stage_routes(struct chassis *c, struct chassis_error *err);
+void unstage_routes(struct chassis *c);
+/* After the registry was left (as far as it answered): blocks until proxies have let go. */
+void routes_withdraw(struct chassis *c, bool left);
 
 /* cluster.c */
 int stage_cluster(struct chassis *c, struct chassis_error *err);

@@ -95,20 +95,25 @@ static int unwatch_overdue(void *data)
 }
 
 /* In this order, so that no caller is sent to a process that is about to refuse it: stop being
- * ready, leave the registry, hand over leadership while the others still hear us, refuse new calls,
- * let those under way finish. Listeners close last. */
+ * ready, leave the registry, hand over leadership while the others still hear us, serve on until no
+ * proxy sends requests any more (each HTTP answer closes its connection), refuse new calls, let those
+ * under way finish. Listeners close last. */
 static void drain(struct chassis *c)
 {
     uint64_t grace_ms = c->settings.drain_grace_ms;
     notify_send("STOPPING=1\nSTATUS=draining");
     ready_refuse(c);
+    bool left = true;
     if (c->registry != NULL) {
         chassis_registry_leave(c->registry);
-        if (!chassis_registry_wait_left(c->registry, LEAVE_MS)) {
+        left = chassis_registry_wait_left(c->registry, LEAVE_MS);
+        if (!left) {
             chassis_log_warn(c->log, "Blueprint does not answer: leaving without its word");
         }
     }
     cluster_hand_over(c);
+    chassis_http_quiesce(c->http, RUNTIME_WITHDRAW_MS + grace_ms);
+    routes_withdraw(c, left);
     chassis_server_refuse(c->server);
     chassis_loop_call(c->loop, watch_overdue, c);
     chassis_http_quiesce(c->http, grace_ms);

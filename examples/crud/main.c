@@ -83,5 +83,8 @@ int main(int argc, char **argv)
     chassis_with_repository(c, &chassis_repository_lmdb, names_tables, NAMES_TABLES);
     chassis_with_rpc_handler(c, crud_service(&handlers, c));
     chassis_register(c, "examples", NULL, 0);
+    chassis_with_route(c, &(struct chassis_route){.prefix = "/examples.crud.v1.CrudService/"});
+    chassis_with_route(c, &(struct chassis_route){.name = "crud-grpc",
+                                                  .grpc_service = "examples.crud.v1.CrudService"});
     return chassis_run(c);
 }

@@ -22,5 +22,8 @@ int main(int argc, char **argv)
     chassis_with_rpc_handler(c, echo_service(&handlers, c));
     chassis_with_broker(c, &chassis_broker_catalyst);
     chassis_register(c, "examples", NULL, 0);
+    chassis_with_route(c, &(struct chassis_route){.prefix = "/examples.echo.v1.EchoService/"});
+    chassis_with_route(c, &(struct chassis_route){.name = "echo-grpc",
+                                                  .grpc_service = "examples.echo.v1.EchoService"});
     return chassis_run(c);
 }

@@ -37,6 +37,7 @@
 #include <chassis/plugin/log_sink.h>
 #include <chassis/plugin/repository.h>
 #include <chassis/plugin/secret_store.h>
+#include <chassis/route.h>
 #include <chassis/service.h>
 #include <chassis/uuid.h>
 
@@ -90,6 +91,9 @@ struct chassis_metadata_pair {
 /* Register with Blueprint (service.entrypoint) under `group` and stay registered. */
 void chassis_register(struct chassis *c, const char *group,
                       const struct chassis_metadata_pair *metadata, size_t n);
+/* Requests from outside that come here, told to Fuse while the process runs: <chassis/route.h>.
+ * Copied; its texts are borrowed. */
+void chassis_with_route(struct chassis *c, const struct chassis_route *route);
 /* Blocks; returns the process' exit code: 0 drained, 1 failed, 2 wrong configuration or usage. */
 int chassis_run(struct chassis *c);
 /* Begin draining, as SIGTERM does. From any thread. */
