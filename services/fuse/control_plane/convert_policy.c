@@ -23,10 +23,10 @@ struct range {
     uint64_t min_ms, max_ms;
     const char *text;
 };
-static const struct range whole_request = {1, DAY_MS, "1 ms to 24 h"};
-static const struct range one_try = {1, HOUR_MS, "1 ms to 1 h"};
-static const struct range pause = {1, MINUTE_MS, "1 ms to 1 min"};
-static const struct range ejection = {100, HOUR_MS, "100 ms to 1 h"};
+static const struct range whole_request = {1, DAY_MS, "1 ms to 24 h are allowed, unset is none"};
+static const struct range one_try = {1, HOUR_MS, "1 ms to 1 h are allowed, unset is none"};
+static const struct range pause = {1, MINUTE_MS, "1 ms to 1 min are allowed"};
+static const struct range ejection = {100, HOUR_MS, "100 ms to 1 h are allowed"};
 
 /* Milliseconds; 0 when it is not set or wrong. */
 static uint64_t convert_duration(struct fuse_converting *c, const char *field,
@@ -39,8 +39,7 @@ static uint64_t convert_duration(struct fuse_converting *c, const char *field,
     int64_t seconds = duration->seconds;
     int32_t nanos = duration->nanos;
     if (seconds < 0 || nanos < 0 || nanos > 999999999) {
-        fuse_problem_error(c->problems, field, "is negative or none at all: %s are allowed",
-                           range->text);
+        fuse_problem_error(c->problems, field, "is negative or none at all: %s", range->text);
         return 0;
     }
     if (nanos % 1000000 != 0) {
@@ -52,7 +51,7 @@ static uint64_t convert_duration(struct fuse_converting *c, const char *field,
                       ? UINT64_MAX
                       : (uint64_t)seconds * SECOND_MS + (uint64_t)nanos / 1000000;
     if (ms < range->min_ms || ms > range->max_ms) {
-        fuse_problem_error(c->problems, field, "is %" PRId64 ".%03d s: %s are allowed", seconds,
+        fuse_problem_error(c->problems, field, "is %" PRId64 ".%03d s: %s", seconds,
                            nanos / 1000000, range->text);
         return 0;
     }

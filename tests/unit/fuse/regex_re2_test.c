@@ -11,7 +11,7 @@ void *re2_compile(const char *pattern, int *ret_size);
 int re2_matches(void *regex, const char *text, unsigned long len);
 void re2_free(void *regex);
 
-enum { PATTERNS = 200000, TEXTS = 12, PATTERN_MAX = 80, TEXT_MAX = 12 };
+enum { PATTERNS = 100000, TEXTS = 12, PATTERN_MAX = 80, TEXT_MAX = 12 };
 
 static const char *const pieces[] = {
     "a",
