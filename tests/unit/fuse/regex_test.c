@@ -228,6 +228,7 @@ static void the_whole_text_has_to_match(void **state)
         {".", "\n", false},
         {"(?s).", "\n", true},
         {"a$", "a\n", false},
+        {"a$\\n", "a\n", false},
         {"a\\z", "a", true},
         {"\\bfoo\\b.*", "foo-x", true},
         {"\\bfoo\\b.*", "foox", false},
@@ -265,6 +266,12 @@ static void a_match_that_takes_too_long_is_none(void **state)
     assert_false(fuse_regex_matches(regex, chassis_view(text, sizeof text)));
     text[3] = 'b';
     assert_true(fuse_regex_matches(regex, chassis_view(text, 4)));
+    fuse_regex_free(regex);
+    /* About a million steps before the second way, which would match, is tried. */
+    regex = compile("(a+)+b|a+");
+    memset(text, 'a', sizeof text);
+    assert_true(fuse_regex_matches(regex, chassis_view(text, 10)));
+    assert_false(fuse_regex_matches(regex, chassis_view(text, 20)));
     fuse_regex_free(regex);
 }
 
