@@ -258,7 +258,6 @@ static struct fuse_route *convert(const NET(Route) * message,
                                   const struct fuse_route_defaults *defaults,
                                   struct fuse_problems *problems, struct chassis_arena *arena)
 {
-    const struct fuse_route_defaults none = {"", ""};
     struct fuse_route draft = {.name = "",
                                .host = "*",
                                .path_kind = FUSE_PATH_PREFIX,
@@ -266,7 +265,11 @@ static struct fuse_route *convert(const NET(Route) * message,
                                .prefix_rewrite = "",
                                .hash_name = ""};
     struct fuse_converting c = {.arena = arena, .problems = problems, .draft = &draft};
-    convert_all(&c, message, defaults != NULL ? defaults : &none);
+    bool name = defaults != NULL && defaults->name != NULL;
+    bool service = defaults != NULL && defaults->service != NULL;
+    convert_all(&c, message,
+                &(const struct fuse_route_defaults){name ? defaults->name : "",
+                                                    service ? defaults->service : ""});
     if (problems->n_errors != 0) {
         fuse_route_free_regexes(&draft);
         return NULL;

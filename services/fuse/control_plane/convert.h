@@ -18,7 +18,7 @@
 
 enum { FUSE_ROUTE_BYTES_MAX = 256 * 1024 };
 
-/* What a route that names no target gets; "" = none, so that it is an error. */
+/* What a route that names no target gets; "" or NULL = none, so that it is an error. */
 struct fuse_route_defaults {
     const char *name;    /* for a route without a name */
     const char *service; /* for a route without target and endpoint */

@@ -96,6 +96,11 @@ static void name_and_target_come_from_the_calling_service(void **state)
     assert_string_equal(again->targets[0].service, "echo");
     fuse_route_unref(again);
     fuse_route_unref(r);
+    r = json_route("{}", &(const struct fuse_route_defaults){NULL, NULL}, &problems);
+    assert_null(r);
+    assert_int_equal(problems.n_errors, 2);
+    assert_string_equal(problems.items[0].field, "name");
+    assert_string_equal(problems.items[1].field, "targets");
     /* The original's way: an endpoint without a host is the service itself. */
     r = json_route("{'name':'x','endpoint':{'port':80}}", &defaults, &problems);
     assert_non_null(r);
