@@ -6,6 +6,8 @@
 
 #include "connect.h"
 
+enum { ATTEMPTS = 3 };
+
 static struct chassis_call_options read_options(const struct dctl *d)
 {
     struct chassis_call_options options = dctl_call_options(d, 0);
@@ -109,9 +111,18 @@ int dctl_routes_list(struct dctl *d, int argc, char **argv)
     if (dctl_routes_client(d, &err) == NULL) {
         return dctl_fail(d, &err);
     }
-    int rc = dctl_follow(d, &routing_watch_method, &req, &options, &follower, &err);
-    if (rc == 0 && !l.synced) {
-        rc = chassis_error_set(&err, CHASSIS_UNAVAILABLE, "Fuse ended the list before its end");
+    int rc;
+    for (unsigned attempt = 1;; attempt++) { /* a Fuse that died is still registered for a while */
+        l.n = 0;
+        rc = dctl_follow(d, &routing_watch_method, &req, &options, &follower, &err);
+        if (rc == 0 && !l.synced) {
+            rc = chassis_error_set(&err, CHASSIS_UNAVAILABLE, "Fuse ended the list before its end");
+        }
+        if (rc == 0 || attempt == ATTEMPTS || !dctl_worth_another_try(rc)) {
+            break;
+        }
+        chassis_error_clear(&err);
+        dctl_pause(attempt);
     }
     if (rc != 0) {
         return dctl_fail(d, &err);
@@ -264,6 +275,16 @@ static int version_argument(struct dctl *d, int argc, char **argv, int nth, uint
                       argv[nth]);
 }
 
+/* Empty on the wire is a field that is not there. */
+static void mark_absent(const struct dctl_node *changes)
+{
+    for (struct dctl_node *row = changes->first; row != NULL; row = row->next) {
+        for (struct dctl_node *n = row->first; n != NULL; n = n->next) {
+            n->kind = n->text.len != 0 ? n->kind : DCTL_NULL;
+        }
+    }
+}
+
 int dctl_routes_diff(struct dctl *d, int argc, char **argv)
 {
     struct chassis_error err = {0};
@@ -281,6 +302,7 @@ int dctl_routes_diff(struct dctl *d, int argc, char **argv)
         return dctl_fail(d, &err);
     }
     struct dctl_node *map = dctl_message_node(&d->arena, res);
+    mark_absent(dctl_find(map, "changes"));
     if (d->format != DCTL_TABLE) {
         dctl_print(d, map, NULL);
         return DCTL_OK;

@@ -200,7 +200,11 @@ static void on_history(struct chassis_call *call, const Draft__Routing__V1__Hist
 static void on_diff(struct chassis_call *call, const Draft__Routing__V1__DiffRequest *req)
 {
     Draft__Routing__V1__DiffResponse res = DRAFT__ROUTING__V1__DIFF_RESPONSE__INIT;
-    Draft__Routing__V1__FieldChange c = DRAFT__ROUTING__V1__FIELD_CHANGE__INIT, *cs[] = {&c};
+    Draft__Routing__V1__FieldChange c = DRAFT__ROUTING__V1__FIELD_CHANGE__INIT;
+    Draft__Routing__V1__FieldChange gone = DRAFT__ROUTING__V1__FIELD_CHANGE__INIT;
+    Draft__Routing__V1__FieldChange *cs[] = {&c, &gone};
+    gone.field = text("timeout");
+    gone.from = text("\"2s\"");
     pthread_mutex_lock(&mutex);
     kept.from = req->from_version;
     kept.to = req->to_version;
@@ -211,7 +215,7 @@ static void on_diff(struct chassis_call *call, const Draft__Routing__V1__DiffReq
     res.from_version = 3;
     res.to_version = 4;
     res.changes = cs;
-    res.n_changes = 1;
+    res.n_changes = 2;
     routing_diff_reply(call, &res);
 }
 
@@ -621,6 +625,7 @@ static void versions_are_listed_compared_and_brought_back(void **state)
     r = ASK("routes", "diff", "a", "3", "4");
     assert_contains(r.out, "a  version 3 -> 4\n");
     assert_contains(r.out, "targets[0].weight  90    80");
+    assert_contains(r.out, "timeout            \"2s\"  -");
     assert_int_equal(kept.from, 3);
     assert_int_equal(kept.to, 4);
     run_fini(&r);
