@@ -16,6 +16,7 @@ enum {
     SEGMENT_STEP = 512 << 10,   /* zeros written and synced at once */
     SEGMENT_FIRST = 4 << 20,    /* the first is small, each further one twice as large */
     RECORD_MAX = 4 << 20,       /* header included, where segments are not smaller */
+    ALONE_BYTES = 4 << 10,      /* of a job that takes the owner less time than waking it */
     CACHE_TOTAL = 64 << 20,     /* payload bytes kept in memory over all streams */
     INDEX_SPACING = 256 << 10,  /* bytes of log between two entries of a stream's index */
     INDEX_SPACING_FIRST = 1024, /* … while it has few, once it has more than … */
@@ -102,6 +103,7 @@ struct write_job {
     struct files files; /* to be synced */
     struct high_water high_water;
     bool synced; /* whether it ends with a sync */
+    bool alone;  /* little, with nothing behind it: its end waits for no other thread */
     bool sync_high_water;
 };
 

@@ -110,6 +110,13 @@ static void sync_files(struct chassis_journal *j, const struct files *files)
     chassis_counter_add(j->batches, 1);
 }
 
+/* The owner's turn at the end of a job: here if that is short and the owner idle. The journal may be
+ * gone afterwards. */
+static void job_done(struct chassis_journal *j)
+{
+    (j->write.alone ? chassis_dispatch : chassis_post)(j->owner, &j->write.done);
+}
+
 /* Writing and syncing are two tasks, so that a simulation can crash between them. */
 static void write_run(struct chassis_task *task)
 {
@@ -119,7 +126,7 @@ static void write_run(struct chassis_task *task)
     if (job->synced) {
         chassis_post(j->writer, &job->sync);
     } else {
-        chassis_post(j->owner, &job->done);
+        job_done(j);
     }
 }
 
@@ -137,7 +144,7 @@ static void sync_run(struct chassis_task *task)
     if (rc < 0) {
         write_failed(j, "write the high-water mark for", (uint32_t)job->high_water.segment, rc);
     }
-    chassis_post(j->owner, &job->done);
+    job_done(j);
 }
 
 /* ---- on the owner ---- */
@@ -300,6 +307,7 @@ static void start_job(struct chassis_journal *j)
         j->sync_due = false;
         chassis_cancel(j->owner, &j->sync);
     }
+    job->alone = j->pending_bytes <= ALONE_BYTES && !j->closing;
     job->busy = true;
     chassis_post(j->writer, &job->task);
 }

@@ -27,13 +27,12 @@ struct watched_signal {
     bool used;
 };
 
-/* Owner: the loop thread, but for what the mutex guards. */
+/* Owner: who holds the role, but for what the mutex guards. */
 struct chassis_loop {
     struct chassis_executor executor; /* first: the executor handed out is this struct */
     char name[16];
     uv_loop_t uv;
-    uv_poll_t wake; /* on the bell, an eventfd */
-    int bell;
+    int bell;            /* an eventfd: what wakes the thread */
     atomic_uint ringing; /* how many are about to ring: the bell stays for them */
     uv_check_t end_of_turn;
     uv_timer_t alarm; /* rings for the earliest of `timers` */
@@ -43,6 +42,11 @@ struct chassis_loop {
     struct task_queue deferred;
     struct chassis_timers timers;
     uint64_t alarm_due_ns; /* what `alarm` was set for; UINT64_MAX = not set */
+
+    /* Held by whoever is the loop: its thread but for its waits, or who dispatched to it meanwhile. It
+     * guards all but the three below. */
+    pthread_mutex_t role;
+    uint64_t until_ms; /* how long the thread waits at most, in libuv's time */
 
     pthread_mutex_t mutex; /* guards the two below */
     struct task_queue inbox;

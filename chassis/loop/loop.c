@@ -1,6 +1,7 @@
 /* The loop thread and its executor. The inbox is a list under a mutex that is swapped out whole, as
  * in h2o's lib/common/multithread.c; the waker is rung only when the inbox was empty. */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -92,15 +93,6 @@ static uint64_t loop_now_ns(struct chassis_executor *ex)
     return uv_hrtime();
 }
 
-static const struct chassis_executor_ops loop_ops = {
-    .post = loop_post,
-    .post_after = loop_post_after,
-    .cancel = loop_cancel,
-    .defer = loop_defer,
-    .now_ns = loop_now_ns,
-    .is_current = loop_is_current,
-};
-
 /* `queued` is cleared before the task runs: it may post itself again, and after `run` its memory may
  * be gone. */
 static void run_tasks(struct chassis_task *task)
@@ -134,20 +126,93 @@ void loop_run_deferred(struct chassis_loop *loop)
     }
 }
 
-static void on_wake(uv_poll_t *wake, int status, int events)
+static void on_bell(struct chassis_loop *loop)
 {
-    struct chassis_loop *loop = wake->data;
     uint64_t rings;
     ssize_t n = read(loop->bell, &rings, sizeof rings); /* before the inbox: no ring is missed */
     CHASSIS_ASSERT(n == (ssize_t)sizeof rings || errno == EAGAIN || errno == EINTR);
     run_inbox(loop);
-    pthread_mutex_lock(&loop->mutex);
-    bool stopping = loop->stopping;
-    pthread_mutex_unlock(&loop->mutex);
-    if (stopping) {
-        uv_stop(&loop->uv);
+    loop_run_deferred(loop);
+}
+
+/* How long libuv has nothing to do, in milliseconds; -1 = for ever. */
+static int idle_ms(struct chassis_loop *loop, uint64_t *ret_until_ms)
+{
+    uv_update_time(&loop->uv);
+    int ms = uv_backend_timeout(&loop->uv);
+    *ret_until_ms = ms < 0 ? UINT64_MAX : uv_now(&loop->uv) + (uint64_t)ms;
+    return ms;
+}
+
+/* Waits here and not inside uv_run: only here others may be the loop. */
+static void turn(struct chassis_loop *loop)
+{
+    struct pollfd fds[] = {{.fd = loop->bell, .events = POLLIN},
+                           {.fd = uv_backend_fd(&loop->uv), .events = POLLIN}};
+    int ms = idle_ms(loop, &loop->until_ms);
+    pthread_mutex_unlock(&loop->role);
+    int n = poll(fds, 2, ms);
+    pthread_mutex_lock(&loop->role);
+    if (n > 0 && fds[0].revents != 0) {
+        on_bell(loop);
+    }
+    if (n <= 0 || ms == 0 || fds[1].revents != 0) {
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
     }
 }
+
+static bool may_go_on(struct chassis_loop *loop)
+{
+    pthread_mutex_lock(&loop->mutex);
+    bool go_on = !loop->stopping;
+    pthread_mutex_unlock(&loop->mutex);
+    return go_on;
+}
+
+static bool inbox_empty(struct chassis_loop *loop)
+{
+    pthread_mutex_lock(&loop->mutex);
+    bool empty = loop->inbox.first == NULL;
+    pthread_mutex_unlock(&loop->mutex);
+    return empty;
+}
+
+/* Be the loop for one turn. All of it under the role: afterwards the loop may be gone. What is posted
+ * meanwhile rings for the thread, which then waits for the role. */
+static void loop_dispatch(struct chassis_executor *ex, struct chassis_task *task)
+{
+    struct chassis_loop *loop = of(ex), *before = current_loop;
+    uint64_t until_ms;
+    if (pthread_mutex_trylock(&loop->role) != 0) {
+        loop_post(ex, task);
+        return;
+    }
+    if (!inbox_empty(loop)) { /* it has its place behind those */
+        loop_post(ex, task);
+        pthread_mutex_unlock(&loop->role);
+        return;
+    }
+    current_loop = loop;
+    CHASSIS_ASSERT(!task->queued);
+    task->run(task);
+    loop_run_deferred(loop);
+    (void)idle_ms(loop, &until_ms);
+    if (until_ms < loop->until_ms) { /* the thread would sleep too long */
+        ring(loop);
+    }
+    current_loop = before;
+    pthread_mutex_unlock(&loop->role);
+}
+
+static const struct chassis_executor_ops loop_ops = {
+    .post = loop_post,
+    .dispatch = loop_dispatch,
+    .post_after = loop_post_after,
+    .cancel = loop_cancel,
+    .defer = loop_defer,
+    .now_ns = loop_now_ns,
+    .is_current = loop_is_current,
+};
 
 static void on_end_of_turn(uv_check_t *check)
 {
@@ -167,7 +232,10 @@ static void *loop_main(void *data)
     current_loop = loop;
     pthread_setname_np(pthread_self(), loop->name);
     chassis_os_short_slice();
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    pthread_mutex_lock(&loop->role);
+    while (may_go_on(loop)) {
+        turn(loop);
+    }
     while (run_inbox(loop) || loop->deferred.first != NULL) {
         loop_run_deferred(loop);
     }
@@ -178,6 +246,7 @@ static void *loop_main(void *data)
     uv_run(&loop->uv, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&loop->uv);
     CHASSIS_ASSERT(rc == 0);
+    pthread_mutex_unlock(&loop->role);
     return NULL;
 }
 
@@ -188,16 +257,14 @@ static int init_handles(struct chassis_loop *loop)
         return rc;
     }
     loop->bell = CHASSIS_FAULT("loop.wake") ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    rc = loop->bell < 0 ? -EMFILE : uv_poll_init(&loop->uv, &loop->wake, loop->bell);
-    if (rc != 0) {
+    if (loop->bell < 0) {
         uv_loop_close(&loop->uv);
-        return rc;
+        return -EMFILE;
     }
-    uv_poll_start(&loop->wake, UV_READABLE, on_wake);
     uv_check_init(&loop->uv, &loop->end_of_turn);
     uv_check_start(&loop->end_of_turn, on_end_of_turn);
     uv_timer_init(&loop->uv, &loop->alarm);
-    loop->wake.data = loop->end_of_turn.data = loop->alarm.data = loop;
+    loop->end_of_turn.data = loop->alarm.data = loop;
     return 0;
 }
 
@@ -226,6 +293,7 @@ static void loop_free(struct chassis_loop *loop)
         close(loop->bell);
     }
     pthread_mutex_destroy(&loop->mutex);
+    pthread_mutex_destroy(&loop->role);
     free(loop);
 }
 
@@ -242,6 +310,7 @@ int chassis_loop_start(const char *name, struct chassis_loop **ret_loop, struct 
     chassis_list_init(&loop->children);
     chassis_list_init(&loop->probes);
     pthread_mutex_init(&loop->mutex, NULL);
+    pthread_mutex_init(&loop->role, NULL);
     int rc = init_handles(loop);
     if (rc == 0) {
         rc = start_thread(loop);

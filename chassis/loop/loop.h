@@ -1,8 +1,9 @@
 /* The loop role: one libuv loop on its own thread, as an executor, with signals, child processes and
  * a probe of TCP ports. The only user of <uv.h>.
  *
- * A turn of the loop: due timers → (end of turn) → wait for I/O → inbox and I/O callbacks → (end of
- * turn). At each end of turn the deferred tasks run.
+ * A turn of the loop: wait → inbox → (end of turn) → due timers and I/O callbacks → (end of turn). At
+ * each end of turn the deferred tasks run. While the thread waits, others may be the loop: what is
+ * dispatched to its executor runs on the thread that has it.
  *
  * Invariants: tasks run in the order posted; a timer never runs early (libuv counts milliseconds,
  * delays are rounded up); a callback of this header runs on the loop thread only.

@@ -29,6 +29,7 @@ struct sim_executor {
     uint64_t frozen_until_ns;
     struct chassis_queue queue, deferred;
     size_t turn_left;    /* tasks of the present turn that have not run yet */
+    bool running;        /* perhaps below another one that dispatched to it */
     uint32_t ready_slot; /* place in sim->ready + 1 */
     struct chassis_timers timers;
     struct chassis_timer alarm; /* in the world's heap while `timers` is not empty */
@@ -133,13 +134,32 @@ static void end_turn(struct sim_executor *ex)
     }
 }
 
+/* From here to leave() the one step is the executor's; below it is what dispatched to it, or nothing. */
+static struct sim_executor *enter(struct sim_executor *ex)
+{
+    struct sim_executor *below = ex->sim->current;
+    CHASSIS_ASSERT(!ex->running);
+    ex->running = true;
+    ex->sim->current = ex;
+    return below;
+}
+
+static void leave(struct sim_executor *ex, struct sim_executor *below)
+{
+    if (ex->turn_left == 0) {
+        end_turn(ex);
+    }
+    ex->running = false;
+    ex->sim->current = below;
+    schedule(ex);
+}
+
 static void run_one(struct sim_executor *ex)
 {
-    struct chassis_sim *sim = ex->sim;
     if (frozen(ex, &ex->wake)) {
         return;
     }
-    sim->current = ex;
+    struct sim_executor *below = enter(ex);
     if (ex->turn_left == 0) {
         ex->turn_left = ex->queue.n;
     }
@@ -148,11 +168,7 @@ static void run_one(struct sim_executor *ex)
         ex->turn_left--;
         task->run(task);
     }
-    if (ex->turn_left == 0) {
-        end_turn(ex);
-    }
-    sim->current = NULL;
-    schedule(ex);
+    leave(ex, below);
 }
 
 static void set_alarm(struct sim_executor *ex)
@@ -173,15 +189,11 @@ static void on_alarm(struct chassis_timer *timer)
     }
     struct chassis_timer *due = chassis_timers_take_due(&ex->timers, ex->sim->now_ns);
     if (due != NULL) {
-        ex->sim->current = ex;
+        struct sim_executor *below = enter(ex);
         due->run(due);
-        if (ex->turn_left == 0) {
-            end_turn(ex);
-        }
-        ex->sim->current = NULL;
+        leave(ex, below);
     }
     set_alarm(ex);
-    schedule(ex);
 }
 
 static void sim_post(struct chassis_executor *base, struct chassis_task *task)
@@ -195,6 +207,22 @@ static void sim_post(struct chassis_executor *base, struct chassis_task *task)
     if (ex->sim->current != ex) { /* else the end of its step sees to it */
         schedule(ex);
     }
+}
+
+/* Chance decides whether an executor without work is idle. */
+static void sim_dispatch(struct chassis_executor *base, struct chassis_task *task)
+{
+    struct sim_executor *ex = executor_of(base);
+    bool idle = ex->host != NULL && !ex->running && ex->queue.head == NULL &&
+                ex->deferred.head == NULL && ex->sim->now_ns >= ex->frozen_until_ns;
+    if (!idle || chassis_prng_below(&ex->sim->prng, 2) == 0) {
+        sim_post(base, task);
+        return;
+    }
+    struct sim_executor *below = enter(ex);
+    CHASSIS_ASSERT(!task->queued);
+    task->run(task);
+    leave(ex, below);
 }
 
 static void sim_post_after(struct chassis_executor *base, struct chassis_timer *timer,
@@ -247,6 +275,7 @@ static bool sim_is_current(struct chassis_executor *base)
 
 static const struct chassis_executor_ops sim_ops = {
     .post = sim_post,
+    .dispatch = sim_dispatch,
     .post_after = sim_post_after,
     .cancel = sim_cancel,
     .defer = sim_defer,
@@ -287,13 +316,9 @@ void chassis_sim_call(struct chassis_executor *executor, void (*fn)(void *data),
 {
     struct sim_executor *ex = executor_of(executor);
     CHASSIS_ASSERT(ex->sim->current == NULL && ex->host != NULL);
-    ex->sim->current = ex;
+    struct sim_executor *below = enter(ex);
     fn(data);
-    if (ex->turn_left == 0) {
-        end_turn(ex);
-    }
-    ex->sim->current = NULL;
-    schedule(ex);
+    leave(ex, below);
 }
 
 /* Forget everything it was to run; the memory stays, since its users may still hold it. */

@@ -198,6 +198,46 @@ static void queue_post(struct chassis_executor *ex, struct chassis_task *task)
     pthread_mutex_unlock(&queue->inbox_lock);
 }
 
+static void on_dispatch(struct rpc_tag *tag, bool ok)
+{
+    struct rpc_queue *queue = chassis_container_of(tag, struct rpc_queue, dispatch_tag);
+    struct chassis_task *task = queue->dispatched;
+    CHASSIS_ASSERT(!task->queued);
+    task->run(task);
+}
+
+static bool inbox_empty(struct rpc_queue *queue)
+{
+    pthread_mutex_lock(&queue->inbox_lock);
+    bool empty = queue->inbox.n == 0 && queue->handed == NULL;
+    pthread_mutex_unlock(&queue->inbox_lock);
+    return empty;
+}
+
+/* Run a turn of the queue here while its thread waits. Not on the thread of another one: gRPC's cache
+ * of a thread is for one queue. */
+static void queue_dispatch(struct chassis_executor *ex, struct chassis_task *task)
+{
+    struct rpc_queue *queue = chassis_container_of(ex, struct rpc_queue, executor);
+    if (current != NULL || pthread_mutex_trylock(&queue->role) != 0) {
+        queue_post(ex, task);
+        return;
+    }
+    if (!inbox_empty(queue)) { /* it has its place behind those */
+        queue_post(ex, task);
+        pthread_mutex_unlock(&queue->role);
+        return;
+    }
+    current = queue;
+    queue->dispatched = task;
+    run_on(queue, &queue->dispatch_tag, true);
+    if (queue->timers != NULL && queue->timers() < queue->until_ns) {
+        queue_ring(queue); /* its thread would wait too long */
+    }
+    current = NULL;
+    pthread_mutex_unlock(&queue->role);
+}
+
 static void queue_defer(struct chassis_executor *ex, struct chassis_task *task)
 {
     struct rpc_queue *queue = chassis_container_of(ex, struct rpc_queue, executor);
@@ -275,6 +315,7 @@ static bool queue_is_current(struct chassis_executor *ex)
 }
 
 static const struct chassis_executor_ops queue_ops = {.post = queue_post,
+                                                      .dispatch = queue_dispatch,
                                                       .defer = queue_defer,
                                                       .now_ns = queue_now_ns,
                                                       .is_current = queue_is_current};
@@ -293,23 +334,29 @@ static void bell_open(struct rpc_queue *queue)
                                            grpc_slice_from_static_string("/bell"), NULL,
                                            gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
     rpc_tag_set(&queue->bell_tag, on_bell);
+    rpc_tag_set(&queue->dispatch_tag, on_dispatch);
 }
 
 static void *queue_main(void *arg)
 {
     struct rpc_queue *queue = arg;
     current = queue;
+    pthread_mutex_lock(&queue->role);
     for (;;) {
-        uint64_t next_ns = queue->timers != NULL ? queue->timers() : UINT64_MAX;
-        grpc_event ev = grpc_completion_queue_next(queue->cq, rpc_deadline(next_ns), NULL);
+        queue->until_ns = queue->timers != NULL ? queue->timers() : UINT64_MAX;
+        pthread_mutex_unlock(&queue->role);
+        grpc_event ev = grpc_completion_queue_next(queue->cq, rpc_deadline(queue->until_ns), NULL);
+        pthread_mutex_lock(&queue->role);
         if (ev.type == GRPC_QUEUE_SHUTDOWN) {
-            current = NULL;
-            return NULL;
+            break;
         }
         if (ev.type == GRPC_OP_COMPLETE) {
             run_on(queue, ev.tag, ev.success != 0);
         }
     }
+    pthread_mutex_unlock(&queue->role);
+    current = NULL;
+    return NULL;
 }
 
 static void *queue_thread(void *arg)
@@ -323,6 +370,7 @@ void rpc_queue_init(struct rpc_queue *queue)
     queue->cq = grpc_completion_queue_create_for_next(NULL);
     queue->running = false;
     queue->timers = NULL;
+    pthread_mutex_init(&queue->role, NULL);
     queue->aside = NULL;
     queue->aside_last = &queue->aside;
     bell_open(queue);
@@ -357,6 +405,7 @@ void rpc_queue_fini(struct rpc_queue *queue)
     }
     grpc_completion_queue_destroy(queue->cq);
     pthread_mutex_destroy(&queue->inbox_lock);
+    pthread_mutex_destroy(&queue->role);
 }
 
 /* ---- addresses ---- */

@@ -1,7 +1,8 @@
 /* What server and clients share of gRPC: the library's life, queues with their threads, tags, bytes.
  *
  * Invariants: a tag is embedded in the object it is about and stands for one batch at a time.
- * Threads: a queue's tags run on its one thread.
+ * Threads: a queue's tags run in its role: on its one thread, or, while that waits, on the thread of who
+ * dispatched to it.
  */
 #ifndef CHASSIS_RPC_GRPC_ENV_H
 #define CHASSIS_RPC_GRPC_ENV_H
@@ -39,9 +40,14 @@ static inline void rpc_tag_set(struct rpc_tag *tag, rpc_tag_fn run)
     atomic_store_explicit(&tag->run, run, memory_order_release);
 }
 
-/* Its executor runs tasks on the queue's thread, between tags; post, defer, now and is_current. */
+/* Its executor runs tasks between tags; post, dispatch, defer, now and is_current. */
 struct rpc_queue {
     struct chassis_executor executor;
+    /* Held by whoever is the queue: its thread but for its waits, or who dispatched to it meanwhile. */
+    pthread_mutex_t role;
+    uint64_t until_ns; /* how long its thread waits at most */
+    struct chassis_task *dispatched;
+    struct rpc_tag dispatch_tag;
     pthread_mutex_t inbox_lock; /* guards the two below */
     struct chassis_queue inbox;
     bool rung;
@@ -53,8 +59,8 @@ struct rpc_queue {
     pthread_t thread;
     bool running;
     uint64_t (*timers)(void);            /* runs what is due, says when to come back; NULL = none */
-    struct chassis_queue deferred;       /* to run when the turn is over; the thread's own */
-    struct rpc_tag *aside, **aside_last; /* completed tags to run next; the queue's thread only */
+    struct chassis_queue deferred;       /* to run when the turn is over; the role's */
+    struct rpc_tag *aside, **aside_last; /* completed tags to run next; the role's */
 };
 
 /* grpc_init and its counterpart, counted; the first sends gRPC's own log to ours. */
@@ -66,7 +72,7 @@ void rpc_queue_init(struct rpc_queue *queue);
 int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_error *err);
 /* Nothing may be started on the queue any more; waits until every tag has run. */
 void rpc_queue_fini(struct rpc_queue *queue);
-/* The queue whose thread this is; NULL on others. */
+/* The queue that this thread is, for good or for a turn; NULL on others. */
 struct rpc_queue *rpc_queue_current(void);
 /* On the queue's thread, inside a tag: whether the batch of `tag`, started just now, is complete
  * already. Then its `run` will not be called. */

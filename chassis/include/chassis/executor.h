@@ -9,7 +9,9 @@
  * once until it runs (asserted); after post() the poster must not touch the object any more.
  * `defer` runs a task at the end of the present turn, after everything that was queued when the turn
  * began: this is where batches are closed. Deferring a task twice before it runs does nothing.
- * Threads: post from any; post_after, cancel and defer only from the executor itself.
+ * `dispatch` is a post whose task may run at once, inside the call, when the executor is idle: the
+ * caller's thread then is the executor for one turn, and nobody has to be woken.
+ * Threads: post and dispatch from any; post_after, cancel and defer only from the executor itself.
  * Ownership: a task or timer is caller's memory and must live until it ran or was cancelled.
  */
 #ifndef CHASSIS_EXECUTOR_H
@@ -41,6 +43,7 @@ struct chassis_timer {
 
 struct chassis_executor_ops {
     void (*post)(struct chassis_executor *ex, struct chassis_task *task);
+    void (*dispatch)(struct chassis_executor *ex, struct chassis_task *task); /* NULL: as post */
     void (*post_after)(struct chassis_executor *ex, struct chassis_timer *timer, uint64_t delay_ns);
     void (*cancel)(struct chassis_executor *ex, struct chassis_timer *timer);
     void (*defer)(struct chassis_executor *ex, struct chassis_task *task);
@@ -57,6 +60,13 @@ struct chassis_executor {
 static inline void chassis_post(struct chassis_executor *ex, struct chassis_task *task)
 {
     ex->ops->post(ex, task);
+}
+/* Post a task that is short and waited for, in a state in which it may run before this returns: no
+ * lock is held that it or what else is due in its turn could want. For the last thing a step does
+ * when nothing else is under way; where much is, threads that work beside one another do more. */
+static inline void chassis_dispatch(struct chassis_executor *ex, struct chassis_task *task)
+{
+    (ex->ops->dispatch != NULL ? ex->ops->dispatch : ex->ops->post)(ex, task);
 }
 /* Run `timer` once, not before `delay_ns` (nanoseconds) have passed; re-arms one that is armed. */
 static inline void chassis_post_after(struct chassis_executor *ex, struct chassis_timer *timer,

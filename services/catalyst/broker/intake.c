@@ -163,11 +163,16 @@ static void run_done(struct chassis_task *task)
     intake->options.done(intake);
 }
 
+static void pass_on(struct cat_intake *intake, struct chassis_executor *to)
+{
+    (intake->alone ? chassis_dispatch : chassis_post)(to, &intake->task);
+}
+
 static void go_home(struct cat_intake *intake)
 {
     struct chassis_executor *home = intake->options.home;
     intake->task.run = run_done;
-    chassis_post(home != NULL ? home : intake->options.loop, &intake->task);
+    pass_on(intake, home != NULL ? home : intake->options.loop);
 }
 
 static void publish_again(struct cat_intake *intake)
@@ -248,7 +253,7 @@ void cat_intake_submit(struct cat_intake *intake)
         return;
     }
     intake->task.run = run_publish;
-    chassis_post(intake->options.loop, &intake->task);
+    pass_on(intake, intake->options.loop);
 }
 
 void cat_intake_result(const struct cat_intake *intake, uint32_t item,

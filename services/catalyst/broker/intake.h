@@ -63,8 +63,9 @@ struct cat_intake {
     uint32_t n_items, room;         /* items it can hold, at least 1; grows */
     struct cat_publish_order order; /* without a lane */
     struct chassis_arena arena;
-    size_t counted;          /* in *memory */
-    bool finished;           /* the results are there */
+    size_t counted; /* in *memory */
+    bool finished;  /* the results are there */
+    bool alone;     /* short, and its caller has nothing else under way: waits for no thread */
     struct cat_intake *next; /* the owner's; the lane's on the loop */
     uint64_t request;        /* the owner's, as `bytes` */
     size_t bytes;

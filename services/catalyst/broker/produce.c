@@ -27,6 +27,7 @@ enum {
     SHARE_BYTES = 64 << 10,
     SPARE_MAX = 8,
     ROOM_FIRST = 4, /* what an idle stream keeps */
+    ALONE_MAX = 16, /* events that take less time than waking a thread */
 };
 
 struct producer {
@@ -75,6 +76,7 @@ static struct cat_intake_options intake_options(struct producer *p)
 static void submit(struct producer *p, struct cat_intake *intake)
 {
     intake->next = NULL;
+    intake->alone = p->head == NULL && intake->n_items <= ALONE_MAX;
     *p->tail = intake;
     p->tail = &intake->next;
     cat_intake_submit(intake);

@@ -7,6 +7,7 @@
 #include "catalyst/groups/rpc.h"
 #include "catalyst/http/http.h"
 #include "http/http.h"
+#include "loop/loop.h"
 #include "os/disk.h"
 #include "os/os.h"
 #include "rpc/server.h"
@@ -161,7 +162,8 @@ void rig_init(struct rig *rig)
 
 void rig_open(struct rig *rig)
 {
-    assert_int_equal(chassis_os_thread_start("loop", &rig->loop), 0);
+    assert_int_equal(chassis_loop_start("loop", &rig->uv, NULL), 0);
+    rig->loop = chassis_loop_executor(rig->uv);
     assert_int_equal(chassis_os_thread_start("reader", &rig->reader), 0);
     assert_int_equal(chassis_os_thread_start("writer", &rig->writer), 0);
     assert_int_equal(chassis_os_thread_start("preparer", &rig->preparer), 0);
@@ -219,7 +221,7 @@ void rig_close(struct rig *rig)
     chassis_os_thread_stop(rig->reader);
     chassis_os_thread_stop(rig->writer);
     chassis_os_thread_stop(rig->preparer);
-    chassis_os_thread_stop(rig->loop);
+    chassis_loop_stop(rig->uv);
     chassis_os_pool_stop(rig->workers);
 }
 

@@ -22,6 +22,7 @@
 
 struct rig {
     char directory[256], plugins[600];
+    struct chassis_loop *uv;
     struct chassis_executor *loop, *writer, *preparer;
     struct chassis_executor *reader; /* where the client's callbacks run */
     struct chassis_pool *workers;

@@ -25,13 +25,24 @@ struct release {
     struct chassis_call *call;
 };
 
+static _Thread_local unsigned released_here;
+
 static void release_run(struct chassis_task *task)
 {
     const struct release *r = chassis_container_of(task, struct release, task);
+    released_here++;
     chassis_call_reply_bytes(r->call, chassis_view_str("released"));
 }
 
-void probe_release(void)
+struct chassis_executor *probe_parked_on(void)
+{
+    pthread_mutex_lock(&lock);
+    struct chassis_executor *executor = chassis_call_executor(parked[0]);
+    pthread_mutex_unlock(&lock);
+    return executor;
+}
+
+static void release_by(void (*pass)(struct chassis_executor *ex, struct chassis_task *task))
 {
     for (;;) {
         pthread_mutex_lock(&lock);
@@ -43,8 +54,20 @@ void probe_release(void)
         struct release *r = chassis_arena_zalloc(chassis_call_arena(call), sizeof *r);
         r->task.run = release_run;
         r->call = call;
-        chassis_post(chassis_call_executor(call), &r->task);
+        pass(chassis_call_executor(call), &r->task);
     }
+}
+
+void probe_release(void)
+{
+    release_by(chassis_post);
+}
+
+unsigned probe_release_here(void)
+{
+    unsigned before = released_here;
+    release_by(chassis_dispatch);
+    return released_here - before;
 }
 
 static void park_cancelled(struct chassis_call *call, void *data)

@@ -52,6 +52,9 @@ extern atomic_uint probe_calls, probe_cancels, probe_sent, probe_refused, probe_
 /* Calls of "Park" that wait; release ends them with OK. */
 unsigned probe_parked(void);
 void probe_release(void);
+/* The same by chassis_dispatch; how many were released on this thread. */
+unsigned probe_release_here(void);
+struct chassis_executor *probe_parked_on(void); /* where the first of them belongs */
 void probe_last_peer(struct chassis_peer *ret, char name[128]);
 struct chassis_service probe_service(void);
 

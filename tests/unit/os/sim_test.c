@@ -54,6 +54,58 @@ static void equal_seeds_give_equal_runs_and_others_differ(void **state)
     chassis_buf_fini(&c);
 }
 
+struct dispatched {
+    struct chassis_task first, second;
+    struct chassis_executor *x, *y;
+    bool below; /* the first still runs */
+    unsigned at_once, later;
+};
+
+static void dispatched_second(struct chassis_task *task)
+{
+    struct dispatched *d = chassis_container_of(task, struct dispatched, second);
+    assert_true(chassis_is_current(d->y));
+    assert_false(chassis_is_current(d->x));
+    *(d->below ? &d->at_once : &d->later) += 1;
+    if (d->below) {
+        chassis_dispatch(d->x, &d->first); /* not idle: after what dispatched to us */
+        assert_true(d->below);
+    }
+}
+
+static void dispatched_first(struct chassis_task *task)
+{
+    struct dispatched *d = chassis_container_of(task, struct dispatched, first);
+    if (d->at_once != 0) {
+        return;
+    }
+    d->below = true;
+    chassis_dispatch(d->y, &d->second);
+    assert_true(chassis_is_current(d->x));
+    d->below = false;
+}
+
+static void what_is_dispatched_to_an_idle_executor_runs_at_once_or_later(void **state)
+{
+    unsigned at_once = 0, later = 0;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        struct chassis_sim *sim = chassis_sim_new(seed);
+        struct chassis_sim_host *host = chassis_sim_host_new(sim, "a");
+        struct dispatched d = {.first.run = dispatched_first, .second.run = dispatched_second};
+        d.x = chassis_sim_executor(host, "x", 0);
+        d.y = chassis_sim_executor(host, "y", 0);
+        chassis_post(d.x, &d.first);
+        while (chassis_sim_step(sim)) {
+        }
+        assert_int_equal(d.at_once + d.later, 1);
+        at_once += d.at_once;
+        later += d.later;
+        chassis_sim_free(sim);
+    }
+    assert_int_not_equal(at_once, 0);
+    assert_int_not_equal(later, 0);
+}
+
 static void a_million_tasks_take_less_than_a_second_or_so(void **state)
 {
     enum { N = 16 };
@@ -258,6 +310,7 @@ static void a_full_disk_refuses_and_a_flipped_bit_is_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_dispatched_to_an_idle_executor_runs_at_once_or_later),
         cmocka_unit_test(equal_seeds_give_equal_runs_and_others_differ),
         cmocka_unit_test(a_million_tasks_take_less_than_a_second_or_so),
         cmocka_unit_test(virtual_time_passes_to_the_next_timer),
