@@ -118,6 +118,9 @@ static int scan_escape(struct scan *s, struct escape *ret_escape)
     if (is_digit(c)) {
         return refuse(s, start, "a back-reference or octal number, which not every proxy has,");
     }
+    if (is_strange(c)) {
+        return refuse(s, start, "a control character or one beyond ASCII");
+    }
     if (is_letter(c) || c == '_') {
         return refuse(s, start, "an escape that proxies do not read alike");
     }
