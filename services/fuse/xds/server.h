@@ -29,6 +29,7 @@ struct fuse_xds_options {
     struct chassis_executor *loop;
     struct chassis_logger *log;
     int64_t (*wall_ns)(void *data);
+    void *wall_data;
     unsigned proxies_max; /* 0 = 10,000 */
 };
 struct fuse_xds *fuse_xds_new(const struct fuse_xds_options *options);
@@ -44,8 +45,12 @@ void fuse_xds_quarantine(struct fuse_xds *xds, const char *group, const char *ro
 /* Quarantines of a route, for GetRoute; views live until the next change. */
 void fuse_xds_each_quarantine(const struct fuse_xds *xds, const char *route,
                               void (*each)(struct chassis_view record, void *data), void *data);
-/* The view of a node group: for Explain, and for the HAProxy adapter. Made if it is not there. */
+/* The view of a node group, for who keeps it (the HAProxy adapter): made if it is not there, lives as
+ * long as the server. */
 struct fuse_view *fuse_xds_view(struct fuse_xds *xds, const char *group);
+/* The same for a look (Explain): NULL if the group has no proxies, then it is what fuse_view_new
+ * makes. Lives until the loop's turn ends. */
+struct fuse_view *fuse_xds_find_view(const struct fuse_xds *xds, const char *group);
 
 struct fuse_xds_session;
 struct fuse_xds_wire {
