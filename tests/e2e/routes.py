@@ -1,11 +1,17 @@
 #!/usr/bin/python3
 """Routes between real processes: services tell theirs, dctl adds, compares, brings back and explains;
 all of it is there after Fuse or Blueprint were killed, and a Fuse that moved is found."""
+import concurrent.futures
+import http.client
+import json
 import os
+import signal
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from e2e import check, main, processes, run, wait_for  # noqa: E402
+from e2e import Client, check, echo_pb, grpc, main, processes, run, status_of, wait_for  # noqa: E402
 
 ECHO = "/examples.echo.v1.EchoService/"
 
@@ -128,5 +134,82 @@ def files_go_in_and_come_out(running):
     check(platform.dctl("proxies", "get", "nobody").code == 3, "there is no proxy 'nobody'")
 
 
+class SlowFuse(grpc.GenericRpcHandler):
+    """Takes every route; says that proxies have let go when it is told to."""
+
+    def __init__(self):
+        self.asked, self.let_go = threading.Event(), threading.Event()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        self.server.add_generic_rpc_handlers((self,))
+        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
+
+    def service(self, details):
+        return grpc.unary_unary_rpc_method_handler(
+            self.await_withdrawn if details.method.endswith("/AwaitWithdrawn")
+            else lambda request, context: b"\x08\x01")  # AddRouteResponse.code OK
+
+    def await_withdrawn(self, request, context):
+        self.asked.set()
+        self.let_go.wait(20)
+        return b"\x08\x01"  # withdrawn
+
+    def remove(self):
+        self.let_go.set()
+        self.server.stop(None)
+
+
+def requests_while_draining(running, cluster):
+    """What a service answers on connections that were open, while Fuse makes it wait: (HTTP status,
+    connection header, body, gRPC status, /readyz), and whether all that was within its second."""
+    fuse = running.add(SlowFuse())
+    echo = running.echo(cluster, [f"--fuse.address=http://{fuse.address}"])
+    kept = http.client.HTTPConnection("127.0.0.1", echo.ports["http"], timeout=10)
+    channel = Client(echo.address)
+
+    def by_http():
+        kept.request("POST", f"{ECHO}Speak", json.dumps({"input": "hi"}),
+                     {"content-type": "application/json"})
+        answer = kept.getresponse()
+        return answer.status, answer.headers.get("connection", "").lower(), answer.read()
+
+    def by_grpc():
+        return status_of(lambda: channel.unary(f"{ECHO[1:]}Speak", echo_pb.SpeakRequest(
+            input="hi"), echo_pb.SpeakResponse))[0]
+
+    wait_for("registration", lambda: run(
+        [f"{processes.BIN}/dctl", "services", "get", "echo", "--endpoint",
+         cluster.endpoint]).code == 0)
+    status, connection, _ = by_http()
+    check((status, connection, by_grpc()) == (200, "", "OK"), "both are served")
+    kept.auto_open = 0  # from here on only the connection that is open
+    echo.server.process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    check(fuse.asked.wait(20), "draining it asks Fuse to wait")
+    try:
+        seen = (*by_http(), by_grpc(), processes.http(echo.url("/readyz"))[0])
+    except OSError as error:
+        seen = (str(error),)
+    in_time = time.monotonic() - began < 0.9
+    fuse.let_go.set()
+    check(echo.server.process.wait(20) == 0, "once proxies have let go it ends")
+    check(not in_time or "does not say" not in echo.tail(40), "and had Fuse's word")
+    return seen, in_time
+
+
+def a_draining_service_serves_on_until_proxies_have_let_go(running):
+    cluster = running.cluster(1)
+    for _ in range(5):  # on a machine so busy that the second is over, once more
+        seen, in_time = requests_while_draining(running, cluster)
+        if in_time:
+            break
+    check(in_time, "in time")
+    check(seen[:2] == (200, "close") and b"hi" in seen[2],
+          "meanwhile HTTP is answered where it was open, and the answer closes the connection")
+    check(seen[3] == "OK", "gRPC is answered where it was open")
+    check(seen[4] == 503, "though it says that it is not ready")
+
+
 if __name__ == "__main__":
-    main(services_tell_their_routes, routes_outlive_fuse_and_blueprint, files_go_in_and_come_out)
+    main(services_tell_their_routes, routes_outlive_fuse_and_blueprint, files_go_in_and_come_out,
+         a_draining_service_serves_on_until_proxies_have_let_go)
