@@ -240,6 +240,9 @@ static int scan_class(struct scan *s, struct cost *ret_cost)
 static int scan_number(struct scan *s, size_t start, unsigned *ret_number)
 {
     unsigned number = 0;
+    if (s->text[s->at] == '0' && is_digit(s->text[s->at + 1])) { /* to RE2 these are characters */
+        return refuse(s, start, "a number of repetitions that begins with 0");
+    }
     while (is_digit(s->text[s->at])) {
         number = number * 10 + (unsigned)(s->text[s->at++] - '0');
         if (number > REPEAT_MAX) {

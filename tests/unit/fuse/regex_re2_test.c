@@ -58,7 +58,7 @@ static void make_pattern(struct chassis_prng *prng, char out[PATTERN_MAX])
     while (open-- > 0 && strlen(out) + 1 < PATTERN_MAX) {
         strcat(out, ")");
     }
-    if (chassis_prng_below(prng, 8) == 0) { /* and one byte that does not belong */
+    if (chassis_prng_below(prng, 2) == 0) { /* and one byte that does not belong */
         out[chassis_prng_below(prng, strlen(out))] =
             (char)(' ' + (char)chassis_prng_below(prng, 95));
     }

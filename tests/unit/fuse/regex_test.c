@@ -135,6 +135,8 @@ static const struct {
     {"a{3,2}", "below its smallest"},
     {"a{", "begins no repetition"},
     {"a{,3}", "begins no repetition"},
+    {"a{00}", "begins with 0"},
+    {"a{1,02}", "begins with 0"},
     {"a{x}", "begins no repetition"},
     {"a{1", "begins no repetition"},
     {"{id}", "repetition of nothing"},
