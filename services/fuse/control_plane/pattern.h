@@ -2,11 +2,11 @@
  * without either.
  *
  * Allowed: visible ASCII and spaces; . | ^ $ ( ) (?: ) groups; * + ? {n} {n,} {n,m} up to 1,000, also
- * of nested repetitions taken together, each also lazy; [classes] with ranges, negated ones, [:names:];
- * \d \w \s \D \W \S \b \B \A \z \t \n \r \f \xHH below 80, and any punctuation escaped; (?i), (?s), (?m),
- * (?U) at the very beginning or for a group. Refused with the place: everything else, also where only
- * one of the two would take it, and literals that are easily misread ("{", "]", "[" in a class) unless
- * escaped.
+ * of nested repetitions taken together, without leading zeros, each also lazy; [classes] with ranges,
+ * negated ones, [:names:]; \d \w \s \D \W \S \b \B \A \z \t \n \r \f \xHH below 80, and any
+ * punctuation escaped; (?i), (?s), (?m), (?U) at the very beginning or for a group. Refused with the
+ * place: everything else, also where only one of the two would take it, and literals that are easily
+ * misread ("{", "]", "[" in a class) unless escaped.
  * Text beyond ASCII: RE2 looks at characters, PCRE2 at bytes; "." and negated classes can tell.
  * Threads: any. Pure.
  */
