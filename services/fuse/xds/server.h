@@ -74,4 +74,9 @@ void fuse_xds_request(struct fuse_xds_session *session, struct chassis_view enco
 void fuse_xds_writable(struct fuse_xds_session *session);
 void fuse_xds_close(struct fuse_xds_session *session);
 
+/* One request, one answer, no session: appends the encoded DiscoveryResponse with everything that was
+ * asked for. */
+int fuse_xds_fetch(struct fuse_xds *xds, enum fuse_type only, const struct fuse_xds_peer *peer,
+                   struct chassis_view encoded, struct chassis_buf *out, struct chassis_error *err);
+
 #endif

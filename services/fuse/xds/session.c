@@ -53,6 +53,9 @@ int fuse_session_identify(struct fuse_xds_session *session, const void *data,
     chassis_list_append(&session->group->sessions, &session->group_link);
     session->user_agent = user_agent_of(node);
     session->follows_servers = strcmp(node->user_agent_name, "envoy") == 0;
+    if (session->fetching) {
+        return 0;
+    }
     fuse_proxies_add(xds->options.proxies, &session->proxy,
                      node->id[0] != '\0' ? node->id : session->address);
     chassis_log_info(xds->options.log, "a proxy asks", chassis_f_str("proxy", session->proxy.id),
@@ -256,7 +259,9 @@ void fuse_xds_close(struct fuse_xds_session *session)
     xds->n_sessions--;
     fuse_measure_sessions(session->protocol == &fuse_sotw ? FUSE_XDS_SOTW : FUSE_XDS_DELTA, -1);
     if (group != NULL) {
-        fuse_proxies_remove(xds->options.proxies, &session->proxy);
+        if (!session->fetching) {
+            fuse_proxies_remove(xds->options.proxies, &session->proxy);
+        }
         chassis_list_remove(&session->group_link);
         group->n_sessions--;
         fuse_group_release(group);
@@ -271,4 +276,38 @@ void fuse_xds_writable(struct fuse_xds_session *session)
 {
     session->blocked = false;
     fuse_session_wake(session);
+}
+
+/* ---- a fetch ---- */
+
+static int take_answer(void *data, struct chassis_view response)
+{
+    chassis_buf_append_view(data, response);
+    return 0;
+}
+
+static void ignore(void *data, const struct chassis_error *err)
+{
+}
+
+int fuse_xds_fetch(struct fuse_xds *xds, enum fuse_type only, const struct fuse_xds_peer *peer,
+                   struct chassis_view encoded, struct chassis_buf *out, struct chassis_error *err)
+{
+    struct fuse_xds_session *session;
+    const struct fuse_xds_wire wire = {take_answer, ignore, out};
+    if (!xds->ready) {
+        return chassis_error_set(err, CHASSIS_UNAVAILABLE,
+                                 "Fuse has not read all routes and processes from Blueprint yet");
+    }
+    int rc = fuse_xds_open(xds, FUSE_XDS_SOTW, only, peer, &wire, &session, err);
+    if (rc != 0) {
+        return rc;
+    }
+    session->fetching = true;
+    rc = session->protocol->request(session, encoded, err);
+    if (rc == 0) {
+        fuse_session_push(session);
+    }
+    fuse_xds_close(session);
+    return rc;
 }

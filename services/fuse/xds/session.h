@@ -107,6 +107,7 @@ struct fuse_xds_session {
     enum fuse_type only;
     size_t bytes; /* of subs */
     bool private_stream, follows_servers, blocked, failed, queued;
+    bool fetching; /* answered once, not remembered */
 };
 
 /* ---- session.c ---- */

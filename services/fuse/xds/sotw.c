@@ -76,7 +76,7 @@ static void resume(struct fuse_feed *feed, const char *version)
 {
     uint64_t said, sum = 0;
     bool safe = feed->wildcard ? feed->n_named == 0 : feed->session->follows_servers;
-    if (!safe || !fuse_state_sum(version, &said)) {
+    if (!safe || feed->session->fetching || !fuse_state_sum(version, &said)) {
         return;
     }
     struct fuse_tree_walk walk;
@@ -128,7 +128,7 @@ static int handle(struct fuse_xds_session *session, const request_t *request,
     bool empty = request->n_resource_names == 0 && !feed->named_once;
     fuse_feed_set_wildcard(feed, fuse_type_has_wildcard(feed->type) && (star || empty));
     if (first) {
-        feed->owed = carries_all(feed->type);
+        feed->owed = carries_all(feed->type) || session->fetching;
         resume(feed, request->version_info);
     } else if (answers && feed->outstanding) {
         if (request->error_detail != NULL) {
@@ -171,7 +171,7 @@ static void compose_some(struct fuse_feed *feed, struct fuse_state *state, struc
     chassis_list_foreach (link, &feed->makes) {
         struct fuse_sub *sub = chassis_list_entry(link, struct fuse_sub, wanted);
         uint64_t target = fuse_sub_target(sub);
-        if (out->len > FUSE_RESPONSE_SOFT) {
+        if (out->len > FUSE_RESPONSE_SOFT && !feed->session->fetching) {
             break;
         }
         CHASSIS_ASSERT(target != FUSE_ABSENT);
