@@ -128,6 +128,10 @@ static int call_method(struct dctl *d, const char *service, const char *method, 
     rc = rc != 0 ? rc : dctl_reflect_load(d, full, c->dynamic, err);
     rc = rc != 0 ? rc : chassis_dynamic_method(c->dynamic, full, method, &c->method, err);
     rc = rc != 0 ? rc : read_requests(d, c, err);
+    const char *through = dctl_string(d, "through");
+    if (rc == 0 && through != NULL) {
+        rc = dctl_client_at(d, through, err); /* who described the method is not who is called */
+    }
     if (rc != 0) {
         return rc;
     }

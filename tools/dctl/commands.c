@@ -337,6 +337,11 @@ static const struct dctl_option call_options[] = {
      "The request; several for a stream; @FILE, or - for standard input.", NULL, true},
     {"service", 's', DCTL_STRING, "NAME",
      "Call the processes registered under this name instead of the endpoint.", NULL, false},
+    {"through", 0, DCTL_STRING, "HOST:PORT",
+     "Send the call there, such as the entry port of a proxy; the method is described by the "
+     "service "
+     "or the endpoint.",
+     NULL, false},
     {"header", 'H', DCTL_STRING, "KEY: VALUE", "Metadata to send.", NULL, true},
     {"list", 'l', DCTL_FLAG, NULL, "List services, or the methods of SERVICE.", NULL, false},
     {0},

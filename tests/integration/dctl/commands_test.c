@@ -525,6 +525,13 @@ static void call_reaches_a_server_by_its_registered_name(void **state)
     assert_int_equal(r.exit, DCTL_OK);
     assert_contains(r.out, "data: \"two\\nlines\"");
     run_fini(&r);
+    r = ASK("call", "KeyValueService/Get", "-d", "{\"key\":\"a\"}", "--through", endpoint,
+            "--service", "platform");
+    assert_int_equal(r.exit, DCTL_OK);
+    run_fini(&r);
+    r = ASK("call", "KeyValueService/Get", "-d", "{\"key\":\"a\"}", "--through", "127.0.0.1:1");
+    assert_int_equal(r.exit, DCTL_UNAVAILABLE);
+    run_fini(&r);
     r = ASK("call", "KeyValueService/Get", "--service", "nobody");
     assert_int_equal(r.exit, DCTL_NOT_FOUND);
     run_fini(&r);

@@ -33,6 +33,8 @@ check "bash: beginning" "$(in_bash dctl services w)" watch !list
 check "bash: options" "$(in_bash dctl kv list --)" --limit --type --endpoint --output !--from
 check "bash: after an option's value" "$(in_bash dctl --endpoint h:1 kv '')" set txn !services
 check "bash: after an argument" "$(in_bash dctl kv get key --)" --stale --at
+check "bash: routes" "$(in_bash dctl routes '')" add list get delete history diff rollback explain validate
+check "bash: options of routes" "$(in_bash dctl routes add x --)" --prefix --service --dry-run --file
 check "bash: formats" "$(in_bash dctl kv list -o '')" table json yaml
 check "bash: shells" "$(in_bash dctl completion '')" bash zsh fish
 
