@@ -19,7 +19,9 @@ VALUE = "type.googleapis.com/core.registry.key_value.v1.Value"
 PROTOS = ["core/registry/key_value/v1/key_value.proto", "draft/cluster/v1/cluster.proto",
           "core/registry/service_discovery/v1/service_discovery.proto",
           "core/consensus/raft/v1/raft.proto", "examples/echo/v1/echo.proto",
-          "core/message_broker/actors/v1/actors.proto", "draft/events/v1/events.proto"]
+          "core/message_broker/actors/v1/actors.proto", "draft/events/v1/events.proto",
+          "draft/routing/v1/policy.proto", "core/control_plane/networking/v1/networking.proto",
+          "draft/routing/v1/routing.proto"]
 
 
 
@@ -34,7 +36,8 @@ def generate():
             for p in PROTOS]
 
 
-kv_pb, cluster_pb, sd_pb, raft_pb, echo_pb, actors_pb, events_pb = generate()
+(kv_pb, cluster_pb, sd_pb, raft_pb, echo_pb, actors_pb, events_pb, policy_pb, net_pb,
+ routing_pb) = generate()
 import grpc  # noqa: E402
 
 # --- checks -------------------------------------------------------------------------------------
