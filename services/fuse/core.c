@@ -57,11 +57,14 @@ static void routes_end(void *data, uint64_t revision)
 static void quarantine(void *data, const char *group, const char *name, struct chassis_view record)
 {
     struct fuse_core *core = data;
+    fuse_xds_quarantine(core->xds, group, name, record);
     fuse_views_quarantined(&core->views, name);
 }
 
 static void synced(void *data)
 {
+    struct fuse_core *core = data;
+    fuse_xds_ready(core->xds);
 }
 
 /* ---- what the views ask ---- */
@@ -78,13 +81,16 @@ static bool ready(void *data)
 
 static struct fuse_view *view(void *data, const char *group)
 {
-    return NULL;
+    struct fuse_core *core = data;
+    return fuse_xds_find_view(core->xds, group);
 }
 
 static void each_quarantine(void *data, const char *name,
                             void (*each)(struct chassis_view record, void *each_data),
                             void *each_data)
 {
+    struct fuse_core *core = data;
+    fuse_xds_each_quarantine(core->xds, name, each, each_data);
 }
 
 /* ---- metrics ---- */
@@ -161,12 +167,39 @@ static void start_link(struct fuse_core *core)
     fuse_link_start(&core->link);
 }
 
+static void open_views(struct fuse_core *core)
+{
+    core->views.model = core->model;
+    core->views.controller = core->controller;
+    core->views.store = &core->store.store;
+    core->views.proxies = &core->proxies;
+    core->views.loop = core->options.loop;
+    core->views.log = core->options.log;
+    core->views.ready = ready;
+    core->views.view = view;
+    core->views.each_quarantine = each_quarantine;
+    core->views.data = core;
+    fuse_views_init(&core->views);
+    core->xds_views.loop = core->options.loop;
+    fuse_xds_views_init(&core->xds_views);
+    core->xds_views.xds = core->xds;
+}
+
 void fuse_core_start(struct fuse_core *core, const struct fuse_core_options *options)
 {
     *core = (struct fuse_core){.options = *options};
     core->model = fuse_model_new();
     fuse_blueprint_store_init(&core->store, options->blueprint, options->wall_ns);
     fuse_proxies_init(&core->proxies, options->loop);
+    core->xds = fuse_xds_new(&(struct fuse_xds_options){
+        .model = core->model,
+        .statics = options->statics,
+        .proxies = &core->proxies,
+        .store = &core->store.store,
+        .loop = options->loop,
+        .log = chassis_log_module("fuse.xds"),
+        .wall_ns = options->wall_ns,
+    });
     core->controller = fuse_controller_new(&(struct fuse_controller_options){
         .model = core->model,
         .store = &core->store.store,
@@ -176,31 +209,37 @@ void fuse_core_start(struct fuse_core *core, const struct fuse_core_options *opt
         .parse = fuse_route_of_bytes,
         .versions_kept = options->versions_kept,
     });
-    core->views.model = core->model;
-    core->views.controller = core->controller;
-    core->views.store = &core->store.store;
-    core->views.proxies = &core->proxies;
-    core->views.loop = options->loop;
-    core->views.log = options->log;
-    core->views.ready = ready;
-    core->views.view = view;
-    core->views.each_quarantine = each_quarantine;
-    core->views.data = core;
-    fuse_views_init(&core->views);
+    open_views(core);
     open_metrics(core);
     start_link(core);
+}
+
+void fuse_core_statics_changed(struct fuse_core *core)
+{
+    fuse_xds_statics_changed(core->xds);
 }
 
 void fuse_core_drain(struct fuse_core *core)
 {
     fuse_views_drain(&core->views);
+    fuse_xds_views_drain(&core->xds_views);
 }
 
-void fuse_core_stop(struct fuse_core *core)
+static void on_store_idle(void *data)
 {
-    fuse_link_stop(&core->link);
-    chassis_cancel(core->options.loop, &core->measure);
+    struct fuse_core *core = data;
     fuse_controller_free(core->controller);
+    fuse_xds_free(core->xds);
     fuse_proxies_fini(&core->proxies);
     fuse_model_free(core->model);
+    core->stopped(core->stopped_data);
+}
+
+void fuse_core_stop(struct fuse_core *core, void (*stopped)(void *data), void *data)
+{
+    core->stopped = stopped;
+    core->stopped_data = data;
+    fuse_link_stop(&core->link);
+    chassis_cancel(core->options.loop, &core->measure);
+    fuse_blueprint_store_stop(&core->store, on_store_idle, core);
 }

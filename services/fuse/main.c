@@ -73,6 +73,11 @@ static int target_of(const struct chassis_config_list *entrypoints, char *out, s
                                    "service.entrypoint names no Blueprint, where routes are kept");
 }
 
+static void on_statics_changed(void *data)
+{
+    fuse_core_statics_changed(&node.core);
+}
+
 static int start(struct chassis *c, void *data, struct chassis_error *err)
 {
     char target[4096];
@@ -89,10 +94,17 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
                                     .log = chassis_logger(c),
                                     .wall_ns = wall_ns,
                                     .versions_kept = (unsigned)node.settings.versions,
+                                    .statics = fuse_statics_of(node.statics),
                                     .self = self,
                                     .data = c,
                                 });
     node.started = true;
+    fuse_statics_watch(node.statics, &(struct fuse_statics_watch){
+                                         .loop = chassis_loop(c),
+                                         .workers = chassis_workers(c),
+                                         .log = chassis_log_module("fuse.secrets"),
+                                         .changed = on_statics_changed,
+                                     });
     return 0;
 }
 
@@ -108,13 +120,6 @@ static void drain(void *data)
     }
 }
 
-static void stop(struct chassis *c, void *data)
-{
-    if (node.started) {
-        fuse_core_stop(&node.core);
-    }
-}
-
 static void on_statics_stopped(void *data)
 {
     fuse_statics_close(node.statics);
@@ -122,29 +127,44 @@ static void on_statics_stopped(void *data)
     node.closed(node.closed_data);
 }
 
+static void on_core_stopped(void *data)
+{
+    node.started = false;
+    if (node.statics != NULL) {
+        fuse_statics_stop(node.statics, on_statics_stopped, NULL);
+    } else {
+        node.closed(node.closed_data);
+    }
+}
+
 static void close_all(void *data, void (*closed)(void *closed_data), void *closed_data)
 {
     node.closed = closed;
     node.closed_data = closed_data;
-    if (node.statics != NULL) {
-        fuse_statics_stop(node.statics, on_statics_stopped, NULL);
+    if (node.started) {
+        fuse_core_stop(&node.core, on_core_stopped, NULL);
     } else {
-        closed(closed_data);
+        on_core_stopped(NULL);
     }
 }
 
 int main(int argc, char **argv)
 {
+    struct chassis_service services[FUSE_XDS_SERVICES];
     struct chassis *c = chassis_new("fuse", argc, argv);
     chassis_runtime_with_default(c, "service.network.bind_port", "18000");
     chassis_runtime_with_http_offset(c, 1);
     chassis_with_config(c, table, &node.settings);
-    chassis_with_runner(c, &(struct chassis_runner){start, stop, NULL});
+    chassis_with_runner(c, &(struct chassis_runner){start, NULL, NULL});
     chassis_with_readiness(c, "blueprint", synced, NULL);
     chassis_runtime_with_drain(c, drain, NULL);
     chassis_runtime_with_closer(c, close_all, NULL);
     chassis_with_rpc_handler(c, fuse_networking_service(&node.core.views));
     chassis_with_rpc_handler(c, fuse_routing_service(&node.core.views));
+    fuse_xds_services(&node.core.xds_views, services);
+    for (unsigned i = 0; i < FUSE_XDS_SERVICES; i++) {
+        chassis_with_rpc_handler(c, services[i]);
+    }
     chassis_register(c, "fuse", NULL, 0);
     return chassis_run(c);
 }

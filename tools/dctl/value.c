@@ -7,8 +7,10 @@
 #include <google/protobuf/struct.pb-c.h>
 #include <google/protobuf/wrappers.pb-c.h>
 
+#include "core/control_plane/networking/v1/networking.pb-c.h"
 #include "core/registry/key_value/v1/key_value.pb-c.h"
 #include "core/registry/service_discovery/v1/service_discovery.pb-c.h"
+#include "draft/routing/v1/routing.pb-c.h"
 #include "examples/crud/v1/crud.pb-c.h"
 #include "value.h"
 
@@ -63,6 +65,9 @@ const struct chassis_type_registry *dctl_types(void)
         &core__registry__key_value__v1__value__descriptor,
         &core__registry__key_value__v1__id__descriptor,
         &core__registry__service_discovery__v1__process__descriptor,
+        &core__control_plane__networking__v1__route__descriptor,
+        &draft__routing__v1__route_version__descriptor,
+        &draft__routing__v1__quarantine__descriptor,
         &examples__crud__v1__name__descriptor,
         &google__protobuf__any__descriptor,
         &google__protobuf__struct__descriptor,

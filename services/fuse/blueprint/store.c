@@ -14,6 +14,15 @@ static struct fuse_blueprint_store *store_of(struct fuse_store *store)
     return chassis_container_of(store, struct fuse_blueprint_store, store);
 }
 
+/* Around every operation: after its callback. */
+static void ended(struct fuse_blueprint_store *store)
+{
+    CHASSIS_ASSERT(store->pending > 0);
+    if (--store->pending == 0 && store->idle != NULL) {
+        store->idle(store->idle_data);
+    }
+}
+
 static void error_of(const struct chassis_reply *reply, const char *what, const char *name,
                      struct chassis_error *ret_err)
 {
@@ -24,6 +33,7 @@ static void error_of(const struct chassis_reply *reply, const char *what, const 
 /* ---- read ---- */
 
 struct reading {
+    struct fuse_blueprint_store *store;
     char *name;
     fuse_store_route_cb done;
     void *data;
@@ -44,8 +54,10 @@ static void on_read(const struct chassis_reply *reply, void *data)
         version = res->meta != NULL ? res->meta->revision : 0;
     }
     op->done(reply->code, &err, version, bytes, op->data);
+    struct fuse_blueprint_store *store = op->store;
     free(op->name);
     free(op);
+    ended(store);
 }
 
 static void read_route(struct fuse_store *store, const char *name, fuse_store_route_cb done,
@@ -55,12 +67,14 @@ static void read_route(struct fuse_store *store, const char *name, fuse_store_ro
     Google__Protobuf__Any kind = fuse_any(FUSE_KIND_ROUTE, chassis_view(NULL, 0));
     KV(GetRequest) req = KV_INIT(GET_REQUEST);
     struct chassis_call_options options = {.timeout_ms = FUSE_CALL_MS, .idempotent = true};
+    op->store = store_of(store);
+    op->store->pending++;
     op->name = chassis_base_strdup(name);
     op->done = done;
     op->data = data;
     req.key = op->name;
     req.value = &kind;
-    key_value_get(store_of(store)->client, &req, &options, on_read, op);
+    key_value_get(op->store->client, &req, &options, on_read, op);
 }
 
 /* ---- the versions of a route, page by page ---- */
@@ -165,6 +179,7 @@ static void walk_start(struct walk *w, struct fuse_store *store, const char *nam
 {
     size_t len = strlen(name);
     w->store = store_of(store);
+    w->store->pending++;
     w->name = chassis_base_strdup(name);
     w->prefix = chassis_base_alloc(len + 2);
     memcpy(w->prefix, name, len);
@@ -189,9 +204,11 @@ static void on_versions(struct walk *w, const struct chassis_error *err)
         list[i] = (struct fuse_stored_version){w->items[i].revision, w->items[i].encoded};
     }
     op->done(err != NULL ? err->code : 0, err != NULL ? err : &none, list, w->n, op->data);
+    struct fuse_blueprint_store *store = w->store;
     free(list);
     walk_fini(w);
     free(op);
+    ended(store);
 }
 
 static void read_versions(struct fuse_store *store, const char *name, fuse_store_versions_cb done,
@@ -218,11 +235,13 @@ struct writing {
 static void writing_end(struct writing *op, int code, const struct chassis_error *err,
                         uint64_t version)
 {
+    struct fuse_blueprint_store *store = op->walk.store;
     op->done(code, err, version, op->data);
     walk_fini(&op->walk);
     chassis_buf_fini(&op->route);
     chassis_buf_fini(&op->record);
     free(op);
+    ended(store);
 }
 
 static void on_committed(const struct chassis_reply *reply, void *data)
@@ -396,6 +415,7 @@ bool fuse_quarantine_key_parse(const char *key, char ret_group[FUSE_QUARANTINE_K
 }
 
 struct marking {
+    struct fuse_blueprint_store *store;
     char *route;
     fuse_store_done_cb done;
     void *data;
@@ -409,8 +429,10 @@ static void marked(struct marking *op, const struct chassis_reply *reply, uint64
         error_of(reply, "write the quarantine of route", op->route, &err);
     }
     op->done(err.code, &err, revision, op->data);
+    struct fuse_blueprint_store *store = op->store;
     free(op->route);
     free(op);
+    ended(store);
 }
 
 static void on_marked(const struct chassis_reply *reply, void *data)
@@ -437,6 +459,8 @@ static void quarantine(struct fuse_store *store, const char *group, const char *
         return;
     }
     struct marking *op = chassis_base_zalloc(sizeof *op);
+    op->store = store_of(store);
+    op->store->pending++;
     op->route = chassis_base_strdup(route);
     op->done = done;
     op->data = data;
@@ -462,4 +486,15 @@ void fuse_blueprint_store_init(struct fuse_blueprint_store *store, struct chassi
                                               .quarantine = quarantine};
     *store =
         (struct fuse_blueprint_store){.store = {.ops = &ops}, .client = client, .wall_ns = wall_ns};
+}
+
+void fuse_blueprint_store_stop(struct fuse_blueprint_store *store, void (*idle)(void *data),
+                               void *data)
+{
+    if (store->pending == 0) {
+        idle(data);
+        return;
+    }
+    store->idle = idle;
+    store->idle_data = data;
 }

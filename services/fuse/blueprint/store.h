@@ -21,9 +21,15 @@ struct fuse_blueprint_store {
     struct fuse_store store;
     struct chassis_client *client;
     int64_t (*wall_ns)(void *data);
+    unsigned pending; /* operations whose callback has not run */
+    void (*idle)(void *data);
+    void *idle_data;
 };
 void fuse_blueprint_store_init(struct fuse_blueprint_store *store, struct chassis_client *client,
                                int64_t (*wall_ns)(void *data));
+/* `idle` once no operation is under way, at once or later; none may begin any more. */
+void fuse_blueprint_store_stop(struct fuse_blueprint_store *store, void (*idle)(void *data),
+                               void *data);
 
 enum { FUSE_QUARANTINE_KEY_MAX = 480 };
 /* CHASSIS_INVALID_ARGUMENT: the group's name is too long. */

@@ -37,7 +37,7 @@ struct fuse_socket_listener {
 struct fuse_secret_files { /* contents, as PEM */
     const char *name;
     struct chassis_view certificate, key, ca; /* ca empty = none: clients show no certificate */
-    uint64_t revision;                        /* counts its changes */
+    uint64_t revision;                        /* 0: equal files, equal versions */
 };
 /* What comes from the configuration, not from the model. */
 struct fuse_statics {
