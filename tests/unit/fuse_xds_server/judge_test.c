@@ -174,7 +174,7 @@ static void when_the_proxy_leaves_another_is_asked(void **state)
     taster_open(&t[1], rig, "q", "shop");
     taste_all(t, 2);
     for (int i = 0; i < 8; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "r%d", i);
         rig_route(rig, name, "shop", "x", i == 5 ? "bad" : "");
     }
@@ -196,7 +196,7 @@ static void without_a_proxy_suspects_stay_out_until_one_comes(void **state)
     taster_open(&t, rig, "p", "shop");
     taste_all(&t, 1);
     for (int i = 0; i < 8; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "r%d", i);
         rig_route(rig, name, "shop", "x", i == 2 || i == 3 ? "bad" : "");
     }
@@ -240,7 +240,7 @@ static void after_a_restart_the_bad_one_of_many_is_found(void **state)
     struct rig *rig = *state;
     struct taster t;
     for (int i = 0; i < 64; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "r%02d", i);
         rig_route(rig, name, "shop", "x", i == 40 ? "bad" : "");
     }
@@ -350,7 +350,7 @@ static void exactly_the_bad_are_found_whatever_their_number(void **state)
         unsigned n = 1 + (unsigned)chassis_prng_below(&prng, 60), n_bad = 0;
         double share = chassis_prng_unit(&prng) * 0.3;
         for (unsigned i = 0; i < n; i++) {
-            char name[8];
+            char name[16];
             snprintf(name, sizeof name, "r%u", i);
             bad[i] = chassis_prng_chance(&prng, share);
             n_bad += bad[i];
@@ -364,7 +364,7 @@ static void exactly_the_bad_are_found_whatever_their_number(void **state)
         unsigned before = t[0].rounds;
         taste_all(t, n_tasters);
         for (unsigned i = 0; i < n; i++) {
-            char name[8];
+            char name[16];
             snprintf(name, sizeof name, "r%u", i);
             if ((quarantined(&rig, name) != 0) != bad[i]) {
                 fail_msg("seed %llu: route %s of %u (%u bad) is %s", (unsigned long long)seed, name,
