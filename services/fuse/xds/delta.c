@@ -167,15 +167,19 @@ static size_t block_size(size_t len)
 }
 
 /* Resource {1 version, 2 resource, 3 name} */
-static void put_resource(const struct fuse_slot *slot, struct chassis_buf *out)
+static void put_resource(const struct fuse_sub *sub, struct chassis_buf *out)
 {
+    const struct fuse_slot *slot = sub->slot;
+    struct chassis_buf room = {0};
+    struct chassis_view any = fuse_sub_any(sub, &room);
     fuse_put_tag(out, 2,
-                 block_size(strlen(slot->version)) + block_size(slot->any.len) +
+                 block_size(strlen(slot->version)) + block_size(any.len) +
                      block_size(strlen(slot->name)));
     fuse_put_text(out, 1, slot->version);
-    fuse_put_tag(out, 2, slot->any.len);
-    chassis_buf_append_view(out, chassis_buf_view(&slot->any));
+    fuse_put_tag(out, 2, any.len);
+    chassis_buf_append_view(out, any);
     fuse_put_text(out, 3, slot->name);
+    chassis_buf_fini(&room);
 }
 
 static void compose_list(struct chassis_list *list, struct fuse_state *state,
@@ -193,7 +197,7 @@ static void compose_list(struct chassis_list *list, struct fuse_state *state,
             fuse_put_text(out, 6, slot->name);
             continue;
         }
-        put_resource(slot, out);
+        put_resource(sub, out);
         state->revision = slot->revision > state->revision ? slot->revision : state->revision;
     }
 }

@@ -6,7 +6,9 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "fuse/xds/quirk.h"
 #include "fuse/xds/state.h"
+#include "proto/wire.h"
 
 /* ---- protobuf by hand ---- */
 
@@ -23,6 +25,25 @@ void fuse_put_text(struct chassis_buf *out, unsigned field, const char *text)
         fuse_put_tag(out, field, len);
         chassis_buf_append(out, text, len);
     }
+}
+
+struct chassis_view fuse_sub_any(const struct fuse_sub *sub, struct chassis_buf *room)
+{
+    struct chassis_view any = chassis_buf_view(&sub->slot->any);
+    if (sub->slot->type != FUSE_CLUSTER || !sub->feed->session->fears_ring_hash) {
+        return any;
+    }
+    struct wire_field url, value;
+    struct chassis_buf cluster = {0};
+    const uint8_t *middle = wire_next(any.data, wire_end(any), &url);
+    const uint8_t *end = wire_next(middle, wire_end(any), &value);
+    CHASSIS_ASSERT(end == wire_end(any)); /* group.c made it */
+    fuse_quirk_drop_ring_hash(value.bytes, &cluster);
+    chassis_buf_append(room, any.data, (size_t)(middle - any.data));
+    fuse_put_tag(room, 2, cluster.len);
+    chassis_buf_append_view(room, chassis_buf_view(&cluster));
+    chassis_buf_fini(&cluster);
+    return chassis_buf_view(room);
 }
 
 void fuse_feed_nonce(const struct fuse_feed *feed, uint32_t nonce, char ret_nonce[FUSE_NONCE_MAX])

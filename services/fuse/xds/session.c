@@ -4,9 +4,18 @@
 
 #include "base/assert.h"
 #include "envoy/config/core/v3/base.pb-c.h"
+#include "fuse/xds/quirk.h"
 #include "fuse/xds/state.h"
 
 /* ---- who it is ---- */
+
+static bool fears_ring_hash(const Envoy__Config__Core__V3__Node *node)
+{
+    bool has_version = node->user_agent_version_type_case ==
+                       ENVOY__CONFIG__CORE__V3__NODE__USER_AGENT_VERSION_TYPE_USER_AGENT_VERSION;
+    return fuse_quirk_fears_ring_hash(node->user_agent_name,
+                                      has_version ? node->user_agent_version : "");
+}
 
 static char *user_agent_of(const Envoy__Config__Core__V3__Node *node)
 {
@@ -52,6 +61,7 @@ int fuse_session_identify(struct fuse_xds_session *session, const void *data,
     session->group->n_sessions++;
     chassis_list_append(&session->group->sessions, &session->group_link);
     session->user_agent = user_agent_of(node);
+    session->fears_ring_hash = fears_ring_hash(node);
     session->follows_servers = strcmp(node->user_agent_name, "envoy") == 0;
     if (session->fetching) {
         return 0;

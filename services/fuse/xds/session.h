@@ -106,7 +106,7 @@ struct fuse_xds_session {
     char *address, *user_agent;
     enum fuse_type only;
     size_t bytes; /* of subs */
-    bool private_stream, follows_servers, blocked, failed, queued;
+    bool private_stream, follows_servers, fears_ring_hash, blocked, failed, queued;
     bool fetching; /* answered once, not remembered */
 };
 
@@ -151,6 +151,9 @@ void fuse_feed_uncommit(struct fuse_feed *feed);
 uint64_t fuse_sub_share(const struct fuse_slot *slot, uint64_t sent);
 
 /* ---- protobuf by hand, where the messages are many and all alike ---- */
+/* The google.protobuf.Any of a sub's slot, as this client can bear it; in `room` if it is not the
+ * slot's own. */
+struct chassis_view fuse_sub_any(const struct fuse_sub *sub, struct chassis_buf *room);
 void fuse_put_tag(struct chassis_buf *out, unsigned field, size_t len);
 void fuse_put_text(struct chassis_buf *out, unsigned field, const char *text);
 enum { FUSE_NONCE_MAX = 32 };

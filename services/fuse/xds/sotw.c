@@ -161,8 +161,11 @@ static int on_request(struct fuse_xds_session *session, struct chassis_view enco
 
 static void put_resource(const struct fuse_sub *sub, struct chassis_buf *out)
 {
-    fuse_put_tag(out, 2, sub->slot->any.len);
-    chassis_buf_append_view(out, chassis_buf_view(&sub->slot->any));
+    struct chassis_buf room = {0};
+    struct chassis_view any = fuse_sub_any(sub, &room);
+    fuse_put_tag(out, 2, any.len);
+    chassis_buf_append_view(out, any);
+    chassis_buf_fini(&room);
 }
 
 /* What differs; as much as a message should carry, the rest follows when it is acknowledged. */

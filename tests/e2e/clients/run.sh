@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the clients once under the build tree and run one of the test files:  run.sh NAME.test.mjs
+# Install the clients once under the build tree and run one of the test files, or a client that a test
+# elsewhere drives:  run.sh NAME.test.mjs|NAME.mjs
 # A client that cannot be installed is a failure, not a skip.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,4 +16,7 @@ fi
 cp "$here"/*.mjs "$work"
 flock -u 9
 cd "$work"
-exec node --test --test-concurrency=1 "$1"
+case $1 in
+*.test.mjs) exec node --test --test-concurrency=1 "$1" ;;
+*) exec node "$1" ;;
+esac

@@ -1,4 +1,5 @@
 /* What a proxy is told about the places behind targets: clusters, endpoints, secrets. */
+#include "fuse/xds/quirk.h"
 #include "world.h"
 
 #define EDS "'edsClusterConfig':{'edsConfig':{'ads':{},'resourceApiVersion':'V3'}"
@@ -95,6 +96,33 @@ static void a_route_with_policies_has_clusters_of_its_own(void **state)
     route.hash_kind = FUSE_HASH_NONE;
     world_route(w, 42, &route);
     assert_false(world_exists(w, FUSE_CLUSTER, "route/r/0"));
+}
+
+/* gRPC's C core 1.51 dies of ring hash. */
+static void clients_that_cannot_survive_ring_hash_get_round_robin(void **state)
+{
+    struct world *w = *state;
+    assert_true(
+        fuse_quirk_fears_ring_hash("gRPC C-core linux Python", "C-core 29.0.0 Python 1.51.1"));
+    assert_true(fuse_quirk_fears_ring_hash("gRPC C-core linux", ""));
+    assert_false(fuse_quirk_fears_ring_hash("gRPC C-core linux", "C-core 30.1.0"));
+    assert_false(fuse_quirk_fears_ring_hash("gRPC Node Pure JS", "1.14.1"));
+    assert_false(fuse_quirk_fears_ring_hash("envoy", ""));
+    struct fuse_route route = {.name = "r", .hash_kind = FUSE_HASH_SOURCE_ADDRESS};
+    struct chassis_buf without = {0};
+    world_route(w, 41, &route);
+    fuse_quirk_drop_ring_hash(world_bytes(w, FUSE_CLUSTER, "route/r/0"), &without);
+    route.hash_kind = FUSE_HASH_NONE;
+    route.breaker.set = true;
+    world_route(w, 42, &route);
+    struct chassis_buf same = {0};
+    fuse_quirk_drop_ring_hash(world_bytes(w, FUSE_CLUSTER, "route/r/0"), &same);
+    assert_true(
+        chassis_view_eq(chassis_buf_view(&same), world_bytes(w, FUSE_CLUSTER, "route/r/0")));
+    world_assert_json(w, world_cluster_json(w, chassis_buf_view(&without)),
+                      "{'name':'route/r/0','type':'EDS'," EDS ",'serviceName':'echo'}," HTTP2 "}");
+    chassis_buf_fini(&without);
+    chassis_buf_fini(&same);
 }
 
 static void limits_and_outliers_are_said_as_given(void **state)
@@ -223,6 +251,7 @@ int main(void)
         TEST(a_fixed_ip_address_has_endpoints_a_name_is_for_dns),
         TEST(names_of_nothing_give_nothing),
         TEST(a_route_with_policies_has_clusters_of_its_own),
+        TEST(clients_that_cannot_survive_ring_hash_get_round_robin),
         TEST(limits_and_outliers_are_said_as_given),
         TEST(the_group_sees_the_policies_of_the_version_it_has),
         TEST(usable_instances_only_and_none_is_an_answer),

@@ -144,6 +144,11 @@ const char *world_json(struct world *w, enum fuse_type type, const char *name)
     return json_of(w, descriptors[type], world_bytes(w, type, name));
 }
 
+const char *world_cluster_json(struct world *w, struct chassis_view bytes)
+{
+    return json_of(w, descriptors[FUSE_CLUSTER], bytes);
+}
+
 Envoy__Config__Route__V3__Route *world_route_of(struct world *w, const char *configuration,
                                                 size_t h, size_t i)
 {

@@ -35,6 +35,7 @@ void world_instance_with(struct world *w, uint64_t revision, const struct fuse_i
 struct chassis_view world_bytes(struct world *w, enum fuse_type type, const char *name);
 bool world_exists(struct world *w, enum fuse_type type, const char *name);
 const char *world_json(struct world *w, enum fuse_type type, const char *name);
+const char *world_cluster_json(struct world *w, struct chassis_view bytes);
 /* Route number i of virtual host number h: which requests, what becomes of them. */
 Envoy__Config__Route__V3__Route *world_route_of(struct world *w, const char *configuration,
                                                 size_t h, size_t i);

@@ -1,4 +1,7 @@
+#include "envoy/config/cluster/v3/cluster.pb-c.h"
 #include "rig.h"
+
+#include <chassis/message.h>
 
 static void clients_of_a_type_get_what_they_name_and_only_that(void **state)
 {
@@ -433,6 +436,54 @@ static void what_a_proxy_has_can_be_read(void **state)
     assert_null(fuse_proxies_find(&rig->proxies, "node-1"));
 }
 
+static Envoy__Config__Cluster__V3__Cluster__LbPolicy
+policy_given_to(struct rig *rig, enum fuse_xds_protocol protocol, const char *agent)
+{
+    struct client c;
+    client_open(&c, rig, protocol, "", "a");
+    snprintf(c.agent, sizeof c.agent, "%s", agent);
+    client_ask(&c, FUSE_CLUSTER, .names = "route/sticky/0");
+    struct answer *answer = client_expect(&c, FUSE_CLUSTER);
+    struct chassis_arena arena;
+    struct chassis_error err = {0};
+    void *message;
+    chassis_arena_init(&arena, NULL, 0, 0);
+    assert_int_equal(answer->n_items, 1);
+    assert_int_equal(chassis_decode(&envoy__config__cluster__v3__cluster__descriptor,
+                                    chassis_buf_view(&answer->items[0].bytes), &arena, &message,
+                                    &err),
+                     0);
+    Envoy__Config__Cluster__V3__Cluster *cluster = message;
+    assert_string_equal(cluster->name, "route/sticky/0");
+    assert_int_equal(cluster->type, ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DISCOVERY_TYPE__EDS);
+    Envoy__Config__Cluster__V3__Cluster__LbPolicy policy = cluster->lb_policy;
+    chassis_arena_fini(&arena);
+    answer_free(answer);
+    client_close(&c);
+    return policy;
+}
+
+/* One that dies of ring hash is in the same group as others. */
+static void a_client_is_not_told_what_it_would_die_of(void **state)
+{
+    struct rig *rig = *state;
+    static const struct fuse_target echo = {.service = "echo", .weight = 1};
+    struct fuse_route *route = fuse_route_new(&(struct fuse_route){.name = "sticky",
+                                                                   .targets = &echo,
+                                                                   .n_targets = 1,
+                                                                   .hash_kind = FUSE_HASH_HEADER,
+                                                                   .hash_name = "x-user"});
+    fuse_model_put_route(rig->model, route, 1, 1, 0, "");
+    fuse_route_unref(route);
+    enum fuse_xds_protocol protocols[] = {FUSE_XDS_SOTW, FUSE_XDS_DELTA};
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(policy_given_to(rig, protocols[i], "gRPC C-core linux Python"),
+                         ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__ROUND_ROBIN);
+        assert_int_equal(policy_given_to(rig, protocols[i], "gRPC Node Pure JS"),
+                         ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_POLICY__RING_HASH);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 int main(void)
 {
@@ -458,6 +509,7 @@ int main(void)
         T(too_much_is_refused_in_words),
         T(secrets_go_over_private_streams_only),
         T(what_a_proxy_has_can_be_read),
+        T(a_client_is_not_told_what_it_would_die_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
