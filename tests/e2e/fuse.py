@@ -130,6 +130,10 @@ class Watch:
         self.stream.cancel()
 
 
+def ends_well(node):
+    check(node.stop() == 0, "Fuse ends within its grace time, with 0")
+
+
 def outcomes(answer):
     return {v.route: routing_pb.Verdict.Outcome.Name(v.outcome) for v in answer.verdicts}
 
@@ -196,7 +200,8 @@ def routes_have_a_life(running):
     kinds = dctl(cluster.addresses[0], "kv", "list", "--type", "draft.routing.v1.RouteVersion",
                  "-o", "json")
     check(kinds.code == 0 and "/api/v2" in kinds.out,
-"dctl shows the records of versions as JSON")
+          "dctl shows the records of versions as JSON")
+    ends_well(node)
 
 
 def why_a_request_goes_where_it_goes(running):
@@ -237,7 +242,8 @@ def why_a_request_goes_where_it_goes(running):
 
 def watchers_see_every_change(running):
     cluster = running.cluster(1)
-    fuse = Fuse(start_fuse(running, cluster).address)
+    node = start_fuse(running, cluster)
+    fuse = Fuse(node.address)
     for i in range(100):
         fuse.added(f"r{i:03}", f"/r{i:03}")
     watch, one = fuse.watch(), fuse.watch("r007")
@@ -253,8 +259,9 @@ def watchers_see_every_change(running):
     check(watch.until(EVENT.DELETED, "r007").state.version == gone.version and
           one.until(EVENT.DELETED, "r007"), "a deletion, with its version")
     check(one.events.empty(), "who watches one route hears of no other")
-    watch.end()
-    one.end()
+    ends_well(node)
+    code, _ = status_of(watch.next)
+    check(code == "UNAVAILABLE", "its watchers are told to go elsewhere")
 
 
 def a_slow_watcher_costs_nothing_and_catches_up(running):
@@ -369,6 +376,7 @@ def blueprint_may_go_and_come(running):
         wait_for("the address again", lambda: status_of(
             lambda: text_of(c.get("fuse_address").value))[1] == f"http://{node.address}")
     watch.end()
+    ends_well(node)
 
 
 def compaction_eats_no_history(running):
@@ -397,7 +405,8 @@ def compaction_eats_no_history(running):
 def who_leaves_is_awaited(running):
     cluster = running.cluster(1)
     echo = running.echo(cluster)
-    fuse = Fuse(start_fuse(running, cluster).address)
+    node = start_fuse(running, cluster)
+    fuse = Fuse(node.address)
     fuse.added("e", "/", service="echo")
     with client(cluster.addresses[0]) as blueprint:
         pid = wait_for("echo's pid", lambda: next(iter(blueprint.processes(name="echo")), None))
@@ -410,6 +419,7 @@ def who_leaves_is_awaited(running):
     echo.stop()
     waiting.join()
     check(answer == [True], "one that has left is, as soon as no proxy sends to it")
+    ends_well(node)
 
 
 def a_route_may_leave_out_who_it_is_from(running):

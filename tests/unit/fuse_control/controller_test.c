@@ -68,7 +68,7 @@ static void free_controller(void *data)
 static int tear_down(void **state)
 {
     struct rig *rig = *state;
-    chassis_sim_run(rig->sim, 10 * CHASSIS_NS_PER_S, NULL, NULL);
+    chassis_sim_run(rig->sim, 60 * CHASSIS_NS_PER_S, NULL, NULL);
     chassis_sim_call(rig->loop, free_controller, rig);
     memory_store_fini(&rig->store);
     fuse_model_free(rig->model);
