@@ -7,6 +7,7 @@
 #include "fuse/haproxy/render.h"
 #include "os/disk.h"
 #include "random.h"
+#include "unit/fuse_haproxy/nasty.h"
 
 enum { ROUTES = 70, REQUESTS = 700 };
 
@@ -51,8 +52,6 @@ static pid_t spawn(const struct stage *s, const char *flag)
     return pid;
 }
 
-/* No newline and no control character a route brought begins a line of its own, and haproxy -c takes
- * the whole. */
 static void check(const struct stage *s)
 {
     int status = -1;
@@ -162,10 +161,25 @@ static void haproxy_does_what_explain_says(void **state)
     assert_true(given != NULL || matched > rounds * REQUESTS / 10);
 }
 
+static void no_text_of_a_route_makes_haproxy_refuse(void **state)
+{
+    struct stage s;
+    stage_begin(&s, "");
+    for (unsigned i = 0; i < NASTY_TEXTS; i++) {
+        nasty_route(s.model, i);
+        stage_render(&s);
+        check(&s);
+        fuse_plan_free(s.plan);
+        s.plan = NULL;
+    }
+    stage_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(haproxy_does_what_explain_says),
+        cmocka_unit_test(no_text_of_a_route_makes_haproxy_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
