@@ -61,10 +61,10 @@ struct cat_append {
 };
 
 struct cat_log_state {
-    uint64_t first, last; /* kept; first = last + 1 when empty */
-    uint64_t readable;    /* newest that may be read (durable as promised) */
-    uint64_t bytes;       /* of the events kept; an estimate */
-    int64_t first_time_ns, last_time_ns;
+    uint64_t first, last;                /* kept; first = last + 1 when empty */
+    uint64_t readable;                   /* newest that may be read (durable as promised) */
+    uint64_t bytes;                      /* of the events kept; an estimate */
+    int64_t first_time_ns, last_time_ns; /* 0 = not known */
 };
 
 /* A read; caller's memory, zeroed at first. The same struct may be used again when `done`: an engine

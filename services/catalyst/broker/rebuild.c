@@ -91,7 +91,8 @@ void cat_rebuild_go_on(struct stream *s)
     }
     r->reading = true;
     struct cat_log_state state = s->log->ops->state(s->log);
-    if (state.first > state.readable || state.last_time_ns < r->since_ns) {
+    bool older = state.last_time_ns != 0 && state.last_time_ns < r->since_ns; /* 0: not known */
+    if (state.first > state.readable || older) {
         finish(r, 0, NULL);
     } else {
         s->log->ops->at_time(s->log, r->since_ns, on_place, s);

@@ -11,7 +11,11 @@
 #include "base/assert.h"
 #include "catalyst/engines/remote.h"
 
-enum { ANSWER_MS = 10000, PARTITION = 0 };
+enum {
+    ANSWER_MS = 10000,
+    PEEK_MS = 2000, /* for a message that may not be there: an offset can be without one */
+    PARTITION = 0,
+};
 
 struct cat_backend {
     rd_kafka_t *producer, *consumer;
@@ -193,11 +197,42 @@ static rd_kafka_resp_err_t watermarks(struct cat_backend_stream *stream, int64_t
                                             ret_low, ret_high, ANSWER_MS);
 }
 
-static void backend_close(struct cat_backend_stream *stream)
+static void stop_reading(struct cat_backend_stream *stream)
 {
     if (stream->next != 0) {
         rd_kafka_consume_stop(stream->reading, PARTITION);
+        stream->next = 0;
     }
+}
+
+/* When the message at an offset was stored, in milliseconds; -1 if it cannot be read. */
+static int64_t time_at(struct cat_backend_stream *stream, int64_t offset)
+{
+    int64_t ms = -1;
+    stop_reading(stream);
+    if (rd_kafka_consume_start(stream->reading, PARTITION, offset) != 0) {
+        return -1;
+    }
+    rd_kafka_message_t *message = rd_kafka_consume(stream->reading, PARTITION, PEEK_MS);
+    if (message != NULL) {
+        ms = message->err == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_message_timestamp(message, NULL)
+                                                        : -1;
+        rd_kafka_message_destroy(message);
+    }
+    rd_kafka_consume_stop(stream->reading, PARTITION);
+    return ms;
+}
+
+/* 0 = not known. */
+static int64_t time_ns_at(struct cat_backend_stream *stream, int64_t offset)
+{
+    int64_t ms = time_at(stream, offset);
+    return ms > 0 ? ms * 1000000 : 0;
+}
+
+static void backend_close(struct cat_backend_stream *stream)
+{
+    stop_reading(stream);
     rd_kafka_topic_destroy(stream->reading);
     rd_kafka_topic_destroy(stream->topic);
     free(stream);
@@ -231,6 +266,10 @@ static int backend_open(struct cat_backend *backend, const char *name,
     stream->reading = rd_kafka_topic_new(backend->consumer, stream->name, NULL);
     *ret_state = (struct cat_log_state){
         .first = (uint64_t)low + 1, .last = (uint64_t)high, .readable = (uint64_t)high};
+    if (low < high) {
+        ret_state->first_time_ns = time_ns_at(stream, low);
+        ret_state->last_time_ns = time_ns_at(stream, high - 1);
+    }
     *ret_stream = stream;
     return 0;
 }
@@ -290,10 +329,7 @@ static int seek(struct cat_backend_stream *stream, uint64_t from, struct chassis
     if (stream->next == from) {
         return 0;
     }
-    if (stream->next != 0) {
-        rd_kafka_consume_stop(stream->reading, PARTITION);
-        stream->next = 0;
-    }
+    stop_reading(stream);
     if (rd_kafka_consume_start(stream->reading, PARTITION, (int64_t)from - 1) != 0) {
         return failed(rd_kafka_last_error(), err, "read topic", stream->name);
     }
@@ -324,8 +360,7 @@ static int read_events(struct cat_backend_stream *stream, uint64_t through, uint
         stream->next = event.sequence + 1;
         rd_kafka_message_destroy(message);
         if (stop != 0) { /* it was not taken: it must be read again */
-            rd_kafka_consume_stop(stream->reading, PARTITION);
-            stream->next = 0;
+            stop_reading(stream);
             return 0;
         }
     }
@@ -352,6 +387,25 @@ static int backend_read(struct cat_backend_stream *stream, uint64_t from, uint32
                : read_events(stream, (uint64_t)high, events_max, each, data, err);
 }
 
+/* The first offset of a time or later, from the messages themselves: times do not fall. Servers
+ * without an index of times (message formats before 0.10) name none. */
+static int64_t search_time(struct cat_backend_stream *stream, int64_t low, int64_t high, int64_t ms)
+{
+    if (low >= high || time_at(stream, high - 1) < ms) {
+        return high;
+    }
+    int64_t first = low, last = high - 1; /* the last is not before it */
+    while (first < last) {
+        int64_t middle = first + (last - first) / 2;
+        if (time_at(stream, middle) < ms) {
+            first = middle + 1;
+        } else {
+            last = middle;
+        }
+    }
+    return last;
+}
+
 static int backend_at_time(struct cat_backend_stream *stream, int64_t time_ns,
                            uint64_t *ret_sequence, struct chassis_error *err)
 {
@@ -360,7 +414,8 @@ static int backend_at_time(struct cat_backend_stream *stream, int64_t time_ns,
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_t *partition =
         rd_kafka_topic_partition_list_add(list, stream->name, PARTITION);
-    partition->offset = (time_ns + 999999) / 1000000; /* Kafka counts milliseconds */
+    int64_t ms = time_ns / 1000000 + (time_ns % 1000000 > 0); /* Kafka counts milliseconds */
+    partition->offset = ms;
     if (error == RD_KAFKA_RESP_ERR_NO_ERROR) {
         error = rd_kafka_offsets_for_times(stream->backend->consumer, list, ANSWER_MS);
     }
@@ -372,7 +427,7 @@ static int backend_at_time(struct cat_backend_stream *stream, int64_t time_ns,
     if (error != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return failed(error, err, "find a time in topic", stream->name);
     }
-    *ret_sequence = (uint64_t)(offset < 0 ? high : offset) + 1;
+    *ret_sequence = (uint64_t)(offset < 0 ? search_time(stream, low, high, ms) : offset) + 1;
     return 0;
 }
 

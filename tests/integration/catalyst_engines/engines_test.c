@@ -467,6 +467,42 @@ static void kafka_keeps_events_in_order(void **unused)
     rd_kafka_destroy(host);
 }
 
+static void kafka_finds_a_time(void **unused)
+{
+    char text[256];
+    rd_kafka_t *host = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(host, 1);
+    const int64_t begin = 1700000000000000000, second = 1000000000;
+    assert_int_equal(rd_kafka_mock_topic_create(cluster, "draft-times", 1, 1), 0);
+    engine_opened("kafka", rd_kafka_mock_cluster_bootstraps(cluster));
+    stream_opened("times");
+    append(3, BATCH); /* a second apart */
+    on_loop(close_stream, NULL);
+    stream_opened("times");
+    on_loop(ask_state, NULL);
+    assert_int_equal(state.first_time_ns, begin);
+    assert_int_equal(state.last_time_ns, begin + 2 * second);
+    struct {
+        int64_t time_ns;
+        uint64_t sequence;
+    } cases[] = {{1, 1},
+                 {begin, 1},
+                 {begin + 1, 11},
+                 {begin + second, 11},
+                 {begin + 2 * second, 21},
+                 {begin + 2 * second + 1, 31},
+                 {INT64_MAX / 2, 31}};
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        on_loop(find_time, &cases[i].time_ns);
+        assert_int_equal(last_status, 0);
+        assert_int_equal(found_sequence, cases[i].sequence);
+    }
+    on_loop(close_stream, NULL);
+    on_loop(close_engine, NULL);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(host);
+}
+
 static void kafka_refuses_what_it_cannot_store(void **unused)
 {
     char text[256];
@@ -534,6 +570,7 @@ int main(void)
         cmocka_unit_test(jetstream_finds_a_time_and_drops_what_is_trimmed),
         cmocka_unit_test(jetstream_killed_and_back_loses_nothing_acknowledged),
         cmocka_unit_test(kafka_keeps_events_in_order),
+        cmocka_unit_test(kafka_finds_a_time),
         cmocka_unit_test(kafka_refuses_what_it_cannot_store),
     };
     return cmocka_run_group_tests(tests, start, stop);
