@@ -189,15 +189,14 @@ static void run_in(struct chassis_task *task)
     case INPUT_MESSAGE:
         if (s->session != NULL) {
             fuse_xds_request(s->session, chassis_buf_view(&s->message));
-            chassis_buf_fini(&s->message);
-            if (s->closing) {
-                chassis_error_set(&err, CHASSIS_CANCELLED, "the stream has been ended");
-                stream_end(s, &err);
-            } else {
-                chassis_call_resume(call);
-            }
         }
-        chassis_buf_fini(&s->message);
+        chassis_buf_fini(&s->message); /* before resume: the next one fills it */
+        if (s->closing) {
+            chassis_error_set(&err, CHASSIS_CANCELLED, "the stream has been ended");
+            stream_end(s, &err);
+        } else if (s->session != NULL) {
+            chassis_call_resume(call);
+        }
         break;
     case INPUT_END:
         stream_end(s, NULL);

@@ -18,5 +18,5 @@ flock -u 9
 cd "$work"
 case $1 in
 *.test.mjs) exec node --test --test-concurrency=1 "$1" ;;
-*) exec node "$1" ;;
+*) exec node "$@" ;;
 esac
