@@ -34,7 +34,8 @@ class Foreign:
         self.errors = open(os.path.join(directory, f"{name}.log"), "w", encoding="utf-8")
         self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       stderr=self.errors, text=True,
-                                      env={**os.environ, "GRPC_XDS_BOOTSTRAP": bootstrap})
+                                      env={**os.environ, "GRPC_XDS_BOOTSTRAP": bootstrap,
+                                           "GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS": "100"})
 
     def calls(self, n):
         """(succeeded, failed, words of the last failure)"""
@@ -62,7 +63,7 @@ class World:
 
     def __init__(self, running, nodes=1):
         self.running = running
-        self.cluster = running.cluster(nodes)
+        self.cluster = running.cluster(nodes, ["--blueprint.registry.ttl=1h"])
         self.fuse = running.service("fuse", [
             "--service.entrypoint=" + ",".join(self.cluster.addresses)])
         self.directory = self.fuse.directory

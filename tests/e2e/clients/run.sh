@@ -11,7 +11,7 @@ flock 9
 if ! cmp -s "$here/package.json" "$work/package.json"; then
     cp "$here/package.json" "$work/package.json.new"
     (cd "$work" && mv package.json.new package.json && rm -rf node_modules package-lock.json &&
-        npm install --no-audit --no-fund --loglevel=error) || { rm -f "$work/package.json"; exit 1; }
+        npm install --no-audit --no-fund --loglevel=error >&2) || { rm -f "$work/package.json"; exit 1; }
 fi
 cp "$here"/*.mjs "$work"
 flock -u 9
