@@ -59,6 +59,9 @@ static int parse_groups(struct parse *p, const char *list, size_t len,
                         struct fuse_socket_listener *l)
 {
     const char **groups = chassis_arena_alloc(&p->set->arena, FUSE_LIST_MAX * sizeof(const char *));
+    if (len == 0) {
+        return bad(p, "a group without a name");
+    }
     for (const char *end = list + len; list < end;) {
         const char *comma = memchr(list, ',', (size_t)(end - list));
         size_t n = comma != NULL ? (size_t)(comma - list) : (size_t)(end - list);
