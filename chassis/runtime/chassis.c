@@ -309,6 +309,11 @@ int chassis_runtime_client(struct chassis *c, const char *target, struct chassis
     return 0;
 }
 
+struct chassis_loop *chassis_runtime_loop(struct chassis *c)
+{
+    return c->loop;
+}
+
 bool chassis_runtime_pid(struct chassis *c, char ret_pid[64])
 {
     struct chassis_registry_status status = {.pid = ""};

@@ -13,6 +13,7 @@
 #include "runtime/settings.h"
 
 struct chassis_server;
+struct chassis_loop;
 
 /* How bearer tokens are verified: see rpc/server.h. */
 void chassis_runtime_with_token_verifier(struct chassis *c,
@@ -50,6 +51,8 @@ int chassis_runtime_restore(struct chassis *c, const char *file, const char *id)
 /* From the first runner on, any thread. */
 const struct chassis_settings *chassis_runtime_settings(struct chassis *c);
 struct chassis_server *chassis_runtime_server(struct chassis *c);
+/* The loop itself, for who starts processes. */
+struct chassis_loop *chassis_runtime_loop(struct chassis *c);
 /* brokers.<kind>.url; NULL when it is not set. */
 const char *chassis_runtime_broker_url(struct chassis *c, const char *kind);
 /* As chassis_client, with callbacks on `executor`. */

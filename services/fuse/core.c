@@ -59,12 +59,18 @@ static void quarantine(void *data, const char *group, const char *name, struct c
     struct fuse_core *core = data;
     fuse_xds_quarantine(core->xds, group, name, record);
     fuse_views_quarantined(&core->views, name);
+    if (core->options.regrouped != NULL) {
+        core->options.regrouped(core->options.data, group);
+    }
 }
 
 static void synced(void *data)
 {
     struct fuse_core *core = data;
     fuse_xds_ready(core->xds);
+    if (core->options.synced != NULL) {
+        core->options.synced(core->options.data);
+    }
 }
 
 /* ---- what the views ask ---- */

@@ -25,6 +25,10 @@ struct fuse_core_options {
     const struct fuse_statics *statics;
     /* See address.h; NULL = the address is not published. */
     bool (*self)(void *data, char ret_url[300], char ret_pid[64]);
+    /* Everything is known; told once. The view of a group changed otherwise than with the model. Both
+     * may be NULL. */
+    void (*synced)(void *data);
+    void (*regrouped)(void *data, const char *group);
     void *data;
 };
 

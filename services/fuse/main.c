@@ -2,12 +2,14 @@
 #include <stdio.h>
 
 #include "fuse/core.h"
+#include "fuse/edge.h"
 #include "fuse/statics.h"
 #include "os/os.h"
 #include "runtime/runtime.h"
 
 struct settings {
     struct fuse_statics_config statics;
+    struct fuse_edge_config edge;
     int64_t versions;
 };
 static const struct chassis_config_key table[] = {
@@ -29,12 +31,26 @@ static const struct chassis_config_key table[] = {
      0},
     {"fuse.history.versions", CHASSIS_CONFIG_INT, offsetof(struct settings, versions), "20", 1,
      1000, NULL, "Versions kept of each route.", 0},
+    {"fuse.haproxy.enabled", CHASSIS_CONFIG_BOOL, offsetof(struct settings, edge.enabled), "false",
+     0, 0, NULL, "Keep an HAProxy on this machine in step.", 0},
+    {"fuse.haproxy.program", CHASSIS_CONFIG_STRING, offsetof(struct settings, edge.program),
+     "haproxy", 0, 0, NULL, "The program.", 0},
+    {"fuse.haproxy.directory", CHASSIS_CONFIG_STRING, offsetof(struct settings, edge.directory),
+     NULL, 0, 0, NULL,
+     "Its files and sockets, at most 80 bytes; empty = the folder \"haproxy\" of the data "
+     "directory.",
+     0},
+    {"fuse.haproxy.group", CHASSIS_CONFIG_STRING, offsetof(struct settings, edge.group), "haproxy",
+     0, 0, NULL, "Its node group.", 0},
+    {"fuse.haproxy.stop", CHASSIS_CONFIG_BOOL, offsetof(struct settings, edge.stop), "false", 0, 0,
+     NULL, "End it with Fuse; else it goes on and the next Fuse takes it over.", 0},
     {0},
 };
 
 static struct {
     struct settings settings;
     struct fuse_core core;
+    struct fuse_edge edge;
     bool started;
     struct fuse_static_set *statics;
     void (*closed)(void *data);
@@ -73,9 +89,20 @@ static int target_of(const struct chassis_config_list *entrypoints, char *out, s
                                    "service.entrypoint names no Blueprint, where routes are kept");
 }
 
+static void on_synced(void *data)
+{
+    fuse_edge_synced(&node.edge);
+}
+
+static void on_regrouped(void *data, const char *group)
+{
+    fuse_edge_changed(&node.edge, group);
+}
+
 static void on_statics_changed(void *data)
 {
     fuse_core_statics_changed(&node.core);
+    fuse_edge_changed(&node.edge, NULL);
 }
 
 static int start(struct chassis *c, void *data, struct chassis_error *err)
@@ -96,6 +123,8 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
                                     .versions_kept = (unsigned)node.settings.versions,
                                     .statics = fuse_statics_of(node.statics),
                                     .self = self,
+                                    .synced = on_synced,
+                                    .regrouped = on_regrouped,
                                     .data = c,
                                 });
     node.started = true;
@@ -105,7 +134,8 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
                                          .log = chassis_log_module("fuse.secrets"),
                                          .changed = on_statics_changed,
                                      });
-    return 0;
+    return fuse_edge_open(&node.edge, &node.settings.edge, &node.core, chassis_runtime_loop(c),
+                          chassis_workers(c), chassis_runtime_settings(c)->data_directory, err);
 }
 
 static bool synced(void *data)
@@ -137,12 +167,17 @@ static void on_core_stopped(void *data)
     }
 }
 
+static void on_edge_closed(void *data)
+{
+    fuse_core_stop(&node.core, on_core_stopped, NULL);
+}
+
 static void close_all(void *data, void (*closed)(void *closed_data), void *closed_data)
 {
     node.closed = closed;
     node.closed_data = closed_data;
     if (node.started) {
-        fuse_core_stop(&node.core, on_core_stopped, NULL);
+        fuse_edge_close(&node.edge, on_edge_closed, NULL);
     } else {
         on_core_stopped(NULL);
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Fuse as real clients meet it: gRPC's Python client and dctl, over a real Blueprint. Routes, their
 versions, why a request goes where it goes, watches, several Fuses, and who is killed meanwhile."""
+import json
 import os
 import queue
 import sys
@@ -8,8 +9,9 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from e2e import (Client, check, client, dctl, main, net_pb, refused, routing_pb, sd_pb,  # noqa: E402
-                 status_of, text_of, wait_for)
+from e2e import (Client, check, client, dctl, main, net_pb, refused, routing_pb, run,  # noqa: E402
+                 sd_pb, status_of, text_of, wait_for)
+from processes import free_port, http, rmtree, workdir  # noqa: E402
 
 NET = "core.control_plane.networking.v1.NetworkingService"
 ROUTING = "draft.routing.v1.RoutingService"
@@ -453,7 +455,54 @@ def a_route_may_leave_out_who_it_is_from(running):
         stream.cancel()
 
 
+XDS_CLIENT = """
+import grpc, sys
+for _ in range(int(sys.argv[1])):
+    with grpc.insecure_channel("xds:///echo", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        speak = channel.unary_unary("/examples.echo.v1.EchoService/Speak")
+        assert speak(b"\\x0a\\x02hi", timeout=20) == b"\\x12\\x02hi"
+"""
+
+
+def data_planes_are_programmed(running):
+    cluster = running.cluster(1)
+    echo = running.echo(cluster)
+    edge, work = free_port(), workdir("edge")
+    node = start_fuse(running, cluster, [
+        f"--fuse.listener.port={edge}", "--fuse.haproxy.enabled=true", "--fuse.haproxy.stop=true",
+        f"--fuse.haproxy.directory={work}"])
+    fuse = Fuse(node.address)
+    wait_for("echo's routes", lambda: "default-echo" in fuse.names())
+    bootstrap = json.dumps({
+        "xds_servers": [{"server_uri": node.address, "channel_creds": [{"type": "insecure"}],
+                         "server_features": ["xds_v3"]}],
+        "node": {"id": "unit", "cluster": "group"}})
+    done = run([sys.executable, "-c", XDS_CLIENT, "50"],
+               env={"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap})
+    check(done.code == 0, f"gRPC's own client finds a service by xds:///, 50 times {done.err[-400:]}")
+
+    def through():
+        status, _, body = http(f"http://127.0.0.1:{edge}/examples.echo.v1.EchoService/Speak",
+                               b'{"input":"hi"}', {"content-type": "application/json"})
+        return status == 200 and json.loads(body)["output"] == "hi"
+    wait_for("HAProxy to serve echo's route", through)
+    proxies = fuse.unary(f"{ROUTING}/ListProxies", routing_pb.ListProxiesRequest(),
+                         routing_pb.ListProxiesResponse)
+    check([p.id for p in proxies.proxies] == ["haproxy"] and proxies.total == 1,
+          "HAProxy is listed among the proxies")
+    pid = next(e.pid for e in fuse.route("default-echo").targets[0].endpoints)
+    waiting = []
+    thread = threading.Thread(target=lambda: waiting.append(fuse.withdrawn(pid, 10000)))
+    thread.start()
+    echo.stop()
+    thread.join()
+    check(waiting == [True], "who leaves is told when no proxy sends to it any more")
+    ends_well(node)
+    check(http(f"http://127.0.0.1:{edge}/")[0] == 0, "HAProxy ends with its Fuse, if so configured")
+    rmtree(work)
+
+
 main(routes_have_a_life, why_a_request_goes_where_it_goes, watchers_see_every_change,
      a_slow_watcher_costs_nothing_and_catches_up, two_fuses_and_their_restarts_agree,
      blueprint_may_go_and_come, compaction_eats_no_history, who_leaves_is_awaited,
-     a_route_may_leave_out_who_it_is_from)
+     a_route_may_leave_out_who_it_is_from, data_planes_are_programmed)
