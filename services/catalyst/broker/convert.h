@@ -41,7 +41,7 @@ void cat_put_block(struct chassis_buf *out, uint32_t field, struct chassis_view 
 /* A Gap as `field`. */
 void cat_put_gap(struct chassis_buf *out, uint32_t field, uint64_t from, uint64_t to);
 
-/* ---- publishing (publish.c) ---- */
+/* ---- publishing (publish.c, produce.c) ---- */
 
 struct cat_intake;
 struct cat_intake_options;
@@ -51,6 +51,9 @@ int cat_publish_request_of(const struct cat_intake_options *options, struct chas
                            struct chassis_error *err);
 /* Append the PublishResponse of a finished intake. */
 void cat_put_publish_response(struct chassis_buf *out, const struct cat_intake *intake);
+/* The event of an encoded ProduceRequest (produce.c). */
+int cat_produce_request_of(struct chassis_view request, struct chassis_view *ret_event,
+                           struct chassis_error *err);
 /* PublishStream is a producer of batches (produce.c). */
 void cat_publish_stream_open(struct chassis_call *call);
 void cat_publish_stream_message(struct chassis_call *call, const EV(PublishRequest) * req);

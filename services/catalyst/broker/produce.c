@@ -323,9 +323,8 @@ static void came(struct producer *p, struct cat_intake *intake, uint32_t items, 
     chassis_defer(p->home, &p->turn);
 }
 
-/* Field `message` of a ProduceRequest. */
-static int event_of(struct chassis_view request, struct chassis_view *ret_event,
-                    struct chassis_error *err)
+int cat_produce_request_of(struct chassis_view request, struct chassis_view *ret_event,
+                           struct chassis_error *err)
 {
     struct cat_field field;
     const uint8_t *end = cat_wire_end(request);
@@ -374,7 +373,7 @@ static void on_event(struct chassis_call *call,
     struct chassis_view request = chassis_call_encoded(call), event;
     struct chassis_error err = {0};
     struct cat_intake *intake = intake_with_room(p);
-    if (event_of(request, &event, &err) != 0) {
+    if (cat_produce_request_of(request, &event, &err) != 0) {
         cat_intake_refuse(intake, (struct chassis_view){0}, &err);
     } else {
         cat_intake_add(intake, event);
