@@ -425,6 +425,7 @@ void fuse_feed_accepted(struct fuse_feed *feed)
     struct fuse_xds *xds = feed->session->xds;
     uint64_t lag_ns = fuse_xds_now_ns(xds) - feed->sent_ns;
     feed->outstanding = false;
+    fuse_group_can_take(feed->session->group);
     feed->accepted = feed->sent;
     feed->accepted_time_ns = fuse_xds_wall_ns(xds);
     feed->lag_us = lag_ns / 1000;
@@ -461,6 +462,7 @@ void fuse_feed_refused(struct fuse_feed *feed, const char *words)
 {
     struct fuse_xds *xds = feed->session->xds;
     feed->outstanding = false;
+    fuse_group_can_take(feed->session->group);
     feed->nacks++;
     feed->refused_time_ns = fuse_xds_wall_ns(xds);
     free(feed->words);

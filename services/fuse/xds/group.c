@@ -147,10 +147,18 @@ static void slot_build(struct fuse_slot *slot)
     }
 }
 
+static void slot_is_fresh(struct fuse_slot *slot)
+{
+    if (!chassis_list_empty(&slot->stale)) {
+        chassis_list_remove(&slot->stale);
+        slot->group->n_stale[slot->type]--;
+    }
+}
+
 static void slot_refresh(struct fuse_slot *slot)
 {
     uint64_t before = slot->hash;
-    chassis_list_remove(&slot->stale);
+    slot_is_fresh(slot);
     slot_build(slot);
     if (slot->hash != before) {
         chassis_list_foreach_safe (link, &slot->subs) {
@@ -197,7 +205,7 @@ void fuse_slot_release(struct fuse_slot *slot)
     struct fuse_group *group = slot->group;
     fuse_tree_remove(&group->slots[slot->type], &slot->node);
     fuse_judge_forget(slot);
-    chassis_list_remove(&slot->stale);
+    slot_is_fresh(slot);
     chassis_list_remove(&slot->stem_link);
     if (slot->stem != NULL && chassis_list_empty(&slot->stem->slots)) {
         fuse_tree_remove(&group->stems[slot->type], &slot->stem->node);
@@ -221,7 +229,10 @@ static void slot_touch(struct fuse_slot *slot)
 {
     if (chassis_list_empty(&slot->stale)) {
         chassis_list_append(&slot->group->stale, &slot->stale);
+        slot->group->n_stale[slot->type]++;
         fuse_group_wake(slot->group);
+    } else {
+        fuse_measure_add(FUSE_MEASURE_COALESCED, 1);
     }
 }
 
@@ -286,11 +297,16 @@ void fuse_group_touch_statics(struct fuse_group *group)
     }
 }
 
+bool fuse_group_has_stale(const struct fuse_group *group, enum fuse_type type)
+{
+    return group->n_stale[type] != 0 || group->wildcards[type].dirty;
+}
+
 bool fuse_group_is_stale(const struct fuse_group *group)
 {
-    bool stale = !chassis_list_empty(&group->stale);
+    bool stale = false;
     for (unsigned type = 0; type < FUSE_N_TYPES; type++) {
-        stale = stale || group->wildcards[type].dirty;
+        stale = stale || fuse_group_has_stale(group, type);
     }
     return stale;
 }
@@ -372,15 +388,56 @@ void fuse_wildcard_leave(struct fuse_group *group, struct fuse_feed *feed)
     }
 }
 
+/* ---- at the end of a turn ---- */
+
+enum { LOOK_MAX = 8 }; /* of so many one can take something, or there is no use in waiting */
+
+static bool can_take(const struct fuse_feed *feed)
+{
+    return !feed->outstanding && !feed->session->blocked;
+}
+
+static bool any_can_take(const struct fuse_slot *slot)
+{
+    unsigned n = 0;
+    chassis_list_foreach (link, &slot->subs) {
+        if (n++ == LOOK_MAX || can_take(chassis_list_entry(link, struct fuse_sub, link)->feed)) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+static bool any_wild_can_take(const struct fuse_wildcard *wildcard)
+{
+    unsigned n = 0;
+    chassis_list_foreach (link, &wildcard->feeds) {
+        if (n++ == LOOK_MAX || can_take(chassis_list_entry(link, struct fuse_feed, wild_link))) {
+            return true;
+        }
+    }
+    return n == 0;
+}
+
+void fuse_group_can_take(struct fuse_group *group)
+{
+    if (fuse_group_is_stale(group)) {
+        fuse_group_wake(group);
+    }
+}
+
 void fuse_group_refresh(struct fuse_group *group)
 {
     chassis_list_remove(&group->touched);
     for (unsigned type = 0; type < FUSE_N_TYPES; type++) {
-        if (group->wildcards[type].dirty) {
+        if (group->wildcards[type].dirty && any_wild_can_take(&group->wildcards[type])) {
             wildcard_refresh(group, type);
         }
     }
-    while (!chassis_list_empty(&group->stale)) {
-        slot_refresh(chassis_list_entry(group->stale.next, struct fuse_slot, stale));
+    chassis_list_foreach_safe (link, &group->stale) {
+        struct fuse_slot *slot = chassis_list_entry(link, struct fuse_slot, stale);
+        if (any_can_take(slot)) {
+            slot_refresh(slot);
+        }
     }
 }

@@ -1,7 +1,8 @@
 /* A node group: its view, and of every resource that somebody of it asked for one slot.
  *
  * A slot is built when it is first asked for, built again once after what it is made of was touched
- * (however many sessions have it), and gone with the last who asked. Sessions stand at their slots, so
+ * (however many sessions have it, and not before one of them can take it: so a burst of changes costs
+ * what is sent of it), and gone with the last who asked. Sessions stand at their slots, so
  * a change finds them without looking at anything else.
  *
  * Invariants: a slot lives while it has subscribers or belongs to a wildcard; its hash tells content
@@ -70,7 +71,8 @@ struct fuse_group {
     struct fuse_view *view;
     struct fuse_tree slots[FUSE_N_TYPES], stems[FUSE_N_TYPES];
     struct fuse_wildcard wildcards[FUSE_N_TYPES];
-    struct chassis_list stale;    /* slots */
+    struct chassis_list stale; /* slots, to be built again as soon as somebody can take them */
+    unsigned n_stale[FUSE_N_TYPES];
     struct chassis_list touched;  /* of the server, while something is to be done */
     struct chassis_list sessions; /* struct fuse_xds_session.group_link */
     unsigned n_sessions;
@@ -92,11 +94,15 @@ struct fuse_resource_source fuse_group_source(const struct fuse_group *group);
 void fuse_group_touch(struct fuse_group *group, const struct fuse_change *change);
 /* Everything that the configuration makes. */
 void fuse_group_touch_statics(struct fuse_group *group);
-/* Build again what was touched, tell those who have it. */
+/* Build again what was touched and somebody can take now, tell those who have it. */
 void fuse_group_refresh(struct fuse_group *group);
+/* A subscriber can take something again. */
+void fuse_group_can_take(struct fuse_group *group);
 /* Something is to be done for the group at the end of the turn. */
 void fuse_group_wake(struct fuse_group *group);
 bool fuse_group_is_stale(const struct fuse_group *group);
+/* There is more to come of this type than the feeds know. */
+bool fuse_group_has_stale(const struct fuse_group *group, enum fuse_type type);
 
 struct fuse_slot *fuse_slot_find(const struct fuse_group *group, enum fuse_type type,
                                  const char *name);

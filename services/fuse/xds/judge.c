@@ -18,6 +18,7 @@ static void on_silence(struct chassis_timer *timer);
 void fuse_judge_init(struct fuse_group *group)
 {
     group->judge.timer.run = on_silence;
+    group->judge.tidy.run = fuse_past_tidy;
 }
 
 static bool is_active(const struct fuse_judge *j)
@@ -159,7 +160,7 @@ static void finish(struct fuse_group *group)
     j->oracle = NULL;
     j->phase = FUSE_JUDGE_IDLE;
     j->again = true;
-    j->untidy = true;
+    fuse_past_untidy(group);
     fuse_group_wake(group);
 }
 
@@ -168,6 +169,7 @@ void fuse_judge_fini(struct fuse_group *group)
     struct fuse_judge *j = &group->judge;
     suspects_drop(j, j->n_suspects);
     chassis_cancel(group->xds->options.loop, &j->timer);
+    chassis_cancel(group->xds->options.loop, &j->tidy);
     free(j->suspects);
     free(j->words);
     free(j->proxy);
@@ -374,10 +376,7 @@ void fuse_judge_claimed(struct fuse_slot *slot)
     struct fuse_group *group = slot->group;
     slot->proven_hash = slot->hash;
     slot->proven_sequence = group->xds->sequence;
-    if (group->judge.past.n != 0 && !group->judge.untidy) {
-        group->judge.untidy = true;
-        fuse_group_wake(group);
-    }
+    fuse_past_untidy(group);
 }
 
 void fuse_judge_accepted(struct fuse_feed *feed)
@@ -394,9 +393,8 @@ void fuse_judge_accepted(struct fuse_feed *feed)
             news = true;
         }
     }
-    if (news && j->past.n != 0 && !j->untidy) {
-        j->untidy = true;
-        fuse_group_wake(group);
+    if (news) {
+        fuse_past_untidy(group);
     }
     if (is_active(j) && j->oracle == feed && feed->sent_sequence >= j->sequence) {
         verdict(group, true);
@@ -416,11 +414,7 @@ void fuse_judge_refused(struct fuse_feed *feed)
 
 void fuse_judge_forget(struct fuse_slot *slot)
 {
-    struct fuse_group *group = slot->group;
-    if (group->judge.past.n != 0 && !group->judge.untidy) {
-        group->judge.untidy = true;
-        fuse_group_wake(group);
-    }
+    fuse_past_untidy(slot->group);
 }
 
 /* ---- oracles come and go ---- */

@@ -40,7 +40,7 @@ enum fuse_judge_phase {
 struct fuse_judge {
     enum fuse_judge_phase phase;
     struct fuse_tree past;          /* struct fuse_past */
-    bool untidy;                    /* some of it may say nothing any more */
+    struct chassis_timer tidy;      /* some of `past` may say nothing any more */
     struct fuse_suspect **suspects; /* oldest version first */
     unsigned n_suspects, cap, n_offered;
     unsigned n_bad; /* one of the first n_bad is bad; 0 = nothing is known */
@@ -97,8 +97,9 @@ bool fuse_past_update(struct fuse_group *group, struct fuse_past *past,
 /* Somebody of the group accepted resources of this type with this version. `past` may be NULL. */
 bool fuse_past_is_proven(const struct fuse_group *group, const struct fuse_past *past,
                          const struct fuse_entry *entry, int type);
-/* Forget what says nothing any more. */
-void fuse_past_tidy(struct fuse_group *group);
+/* Forget what says nothing any more: soon, and the later the more there is to look at. */
+void fuse_past_untidy(struct fuse_group *group);
+void fuse_past_tidy(struct chassis_timer *timer);
 void fuse_past_fini(struct fuse_group *group);
 void fuse_entry_copy(struct fuse_entry *to, const struct fuse_entry *from);
 void fuse_entry_drop(struct fuse_entry *entry);

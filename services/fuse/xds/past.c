@@ -222,19 +222,28 @@ void fuse_past_changed(struct fuse_group *group, const struct fuse_change *chang
     }
     past->sequence = group->xds->sequence;
     past->tried = 0;
-    group->judge.untidy = true;
-    fuse_group_wake(group);
+    fuse_past_untidy(group);
 }
 
-void fuse_past_tidy(struct fuse_group *group)
+void fuse_past_untidy(struct fuse_group *group)
 {
-    struct fuse_past **gone = NULL;
-    unsigned n = 0;
-    group->judge.untidy = false;
-    if (group->judge.past.n == 0) {
-        return;
+    enum {
+        AT_LEAST_NS = 20000000,
+        EACH_NS = 100000
+    }; /* so it takes a few hundredths of the time */
+    struct fuse_judge *j = &group->judge;
+    if (j->past.n != 0 && j->tidy.due_ns == 0) {
+        chassis_post_after(group->xds->options.loop, &j->tidy,
+                           AT_LEAST_NS + (uint64_t)j->past.n * EACH_NS);
     }
-    gone = chassis_base_alloc(group->judge.past.n * sizeof *gone);
+}
+
+void fuse_past_tidy(struct chassis_timer *timer)
+{
+    struct fuse_judge *j = chassis_container_of(timer, struct fuse_judge, tidy);
+    struct fuse_group *group = chassis_container_of(j, struct fuse_group, judge);
+    struct fuse_past **gone = chassis_base_alloc((j->past.n + 1) * sizeof *gone);
+    unsigned n = 0;
     struct fuse_tree_walk walk;
     fuse_tree_walk_begin(&walk, &group->judge.past);
     for (struct fuse_tree_node *node; (node = fuse_tree_walk_next(&walk)) != NULL;) {

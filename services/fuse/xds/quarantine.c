@@ -91,8 +91,8 @@ void fuse_quarantine_apply(struct fuse_group *group)
 
 /* ---- the store ---- */
 
-struct writing {
-    struct fuse_xds *xds;
+struct writing { /* may outlive the server */
+    struct chassis_logger *log;
     char what[];
 };
 
@@ -100,7 +100,7 @@ static void on_written(int code, const struct chassis_error *err, uint64_t versi
 {
     struct writing *w = data;
     if (code != 0) {
-        chassis_log_warn(w->xds->options.log,
+        chassis_log_warn(w->log,
                          "a quarantine holds here, but could not be stored: after a restart the "
                          "route is tried again",
                          chassis_f_str("quarantine", w->what), chassis_f_err(err));
@@ -114,7 +114,7 @@ static void store(struct fuse_xds *xds, const char *group, const char *route,
     struct fuse_store *to = xds->options.store;
     size_t len = strlen(group) + strlen(route) + 2;
     struct writing *w = chassis_base_zalloc(sizeof *w + len);
-    w->xds = xds;
+    w->log = xds->options.log;
     snprintf(w->what, len, "%s/%s", group, route);
     to->ops->quarantine(to, group, route, record, on_written, w);
 }
@@ -264,7 +264,7 @@ static void on_versions(int code, const struct chassis_error *err,
     struct quarantine *q = data;
     struct fuse_xds *xds = q->xds;
     q->fetching = false;
-    if (q->gone) {
+    if (q->gone) { /* so may the server be, but for what counts fetches */
         quarantine_free(q);
         fuse_xds_fetched(xds);
         return;

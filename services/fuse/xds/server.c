@@ -35,17 +35,26 @@ static bool settle_all(struct fuse_xds *xds)
     fuse_tree_walk_begin(&walk, &xds->groups);
     for (struct fuse_tree_node *node; (node = fuse_tree_walk_next(&walk)) != NULL;) {
         struct fuse_group *group = fuse_tree_entry(node, struct fuse_group, node);
-        if (group->judge.untidy) {
-            fuse_past_tidy(group);
-        }
         moved = fuse_judge_settle(group) || moved;
     }
     return moved;
 }
 
+/* Closed, and nothing is under way any more that comes back here. */
+static void free_when_idle(struct fuse_xds *xds)
+{
+    if (xds->closing && xds->n_fetching == 0 && !xds->flush.queued) {
+        free(xds);
+    }
+}
+
 static void on_flush(struct chassis_task *task)
 {
     struct fuse_xds *xds = chassis_container_of(task, struct fuse_xds, flush);
+    if (xds->closing) {
+        free_when_idle(xds);
+        return;
+    }
     if (!xds->ready) {
         return;
     }
@@ -152,8 +161,8 @@ void fuse_xds_ready(struct fuse_xds *xds)
 void fuse_xds_fetched(struct fuse_xds *xds)
 {
     xds->n_fetching--;
-    if (xds->closing && xds->n_fetching == 0) {
-        free(xds);
+    if (xds->closing) {
+        free_when_idle(xds);
     } else if (xds->ready_wanted && !xds->ready && xds->n_fetching == 0) {
         become_ready(xds);
     }
@@ -193,9 +202,7 @@ void fuse_xds_free(struct fuse_xds *xds)
     fuse_quarantine_fini(xds);
     chassis_buf_fini(&xds->out);
     xds->closing = true;
-    if (xds->n_fetching == 0) {
-        free(xds);
-    }
+    free_when_idle(xds);
 }
 
 struct fuse_view *fuse_xds_view(struct fuse_xds *xds, const char *group)

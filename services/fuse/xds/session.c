@@ -162,7 +162,8 @@ static bool may_make(const struct fuse_xds_session *session, enum fuse_type type
 {
     for (unsigned other = 0; other < type && type != FUSE_SECRET; other++) {
         const struct fuse_feed *feed = session->feeds[other];
-        if (feed != NULL && !chassis_list_empty(&feed->makes)) {
+        if (feed != NULL && (!chassis_list_empty(&feed->makes) ||
+                             (feed->outstanding && fuse_group_has_stale(session->group, other)))) {
             return false;
         }
     }
@@ -285,6 +286,9 @@ void fuse_xds_close(struct fuse_xds_session *session)
 void fuse_xds_writable(struct fuse_xds_session *session)
 {
     session->blocked = false;
+    if (session->group != NULL) {
+        fuse_group_can_take(session->group);
+    }
     fuse_session_wake(session);
 }
 

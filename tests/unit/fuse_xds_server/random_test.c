@@ -289,16 +289,19 @@ static void change_side(struct world *w, struct naive *naive, enum fuse_type typ
     }
 }
 
-static bool exists_now(struct world *w, const struct naive *naive, enum fuse_type type,
-                       const char *name)
+/* It is now what the client has. */
+static bool is_so_now(struct world *w, const struct naive *naive, enum fuse_type type,
+                      const struct thing *thing)
 {
+    char version[FUSE_VERSION_MAX];
     struct fuse_resource_source source = {fuse_xds_view(w->rig.xds, naive->client.group),
                                           &w->rig.statics};
     struct chassis_buf bytes = {0};
-    uint64_t revision;
-    bool exists = fuse_resource_build(&source, type, name, &bytes, &revision);
+    uint64_t revision = 0;
+    bool exists = fuse_resource_build(&source, type, thing->name, &bytes, &revision);
+    fuse_resource_version(revision, chassis_buf_view(&bytes), version);
     chassis_buf_fini(&bytes);
-    return exists;
+    return exists && strcmp(version, thing->version) == 0;
 }
 
 static void reopen_side(struct world *w, struct naive *naive, enum fuse_type type)
@@ -308,11 +311,20 @@ static void reopen_side(struct world *w, struct naive *naive, enum fuse_type typ
     size_t len = 0;
     side->nonce[0] = '\0';
     side->resumed = true;
+    if (asked_names(side, names, sizeof names)[0] == '\0') { /* would mean everything */
+        for (unsigned i = 0; i < side->n_things; i++) {
+            thing_drop(&side->things[i]);
+        }
+        side->open = side->answered = side->wildcard = false;
+        side->n_things = 0;
+        side->version[0] = '\0';
+        return;
+    }
     for (unsigned i = 0; i < side->n_things; i++) {
         struct thing *thing = &side->things[i];
         thing->old = thing->has;
-        /* With what is not there nothing can be compared. */
-        thing->may_repeat = !thing->has || !exists_now(w, naive, type, thing->name);
+        /* What it says is compared once, though it may become so again before it is sent. */
+        thing->may_repeat = !thing->has || !is_so_now(w, naive, type, thing);
         if (thing->has) {
             len += (size_t)snprintf(initial + len, sizeof initial - len, "%s=%s ", thing->name,
                                     thing->version);
