@@ -32,22 +32,6 @@ class Entry:
             self.fuse.start()
         self.fuse.stop()
 
-    def add(self, name, **fields):
-        """Add a route to the service `echo`: the answer."""
-        request = net_pb.AddRouteRequest()
-        request.route.name = name
-        request.route.enable_http2 = fields.pop("http2", False)
-        request.route.targets.add(service=fields.pop("service", "echo"))
-        if fields.pop("grpc", False):
-            request.route.match.grpc_match_options.SetInParent()
-        for key, value in fields.items():
-            setattr(request.route.match, key, value)
-        with client(self.fuse.address) as c:
-            answer = c.unary(f"{NET}/AddRoute", request, net_pb.AddRouteResponse)
-        if answer.code != net_pb.OK:
-            raise AssertionError(f"route {name}: {list(answer.problems)}")
-        return answer
-
     def proxy(self):
         with client(self.fuse.address) as c:
             proxies = c.unary(f"{ROUTING}/ListProxies", routing_pb.ListProxiesRequest(),
@@ -61,9 +45,7 @@ class Entry:
         return way(self.address)("probe") is None
 
     def open(self):
-        """Routes to echo for both protocols; ready when both answer."""
-        self.add("json", prefix="/examples.echo.v1.EchoService/")
-        self.add("grpc", prefix="/examples.echo.v1.EchoService/", grpc=True, http2=True)
+        """Echo brings its routes; ready when both protocols are answered."""
         for way in (by_http, by_grpc):
             wait_for(f"an answer {way.__name__}", lambda w=way: self.answers(w))
         return self

@@ -2,6 +2,7 @@
 import http.client
 import json
 import threading
+import time
 
 from e2e import Client, check, echo_pb, grpc, note
 
@@ -43,7 +44,8 @@ class Traffic:
     """Threads that call until `stop`; all failures are kept."""
 
     def __init__(self, address, ways=(by_http, by_grpc), threads=2):
-        self.calls, self.failures, self.ended = 0, [], threading.Event()
+        self.calls, self.failures, self.slowest = 0, [], 0.0
+        self.ended = threading.Event()
         self.lock = threading.Lock()
         self.threads = [threading.Thread(target=self.run, args=(way, address, f"{way.__name__}-{i}"))
                         for way in ways for i in range(threads)]
@@ -53,9 +55,11 @@ class Traffic:
     def run(self, way, address, name):
         call, i = way(address), 0
         while not self.ended.is_set():
+            began = time.monotonic()
             failure = call(f"{name} {i}")
             with self.lock:
                 self.calls += 1
+                self.slowest = max(self.slowest, time.monotonic() - began)
                 if failure:
                     self.failures.append(f"{name}: {failure}")
             i += 1
@@ -72,4 +76,5 @@ class Traffic:
         for failure in self.failures[:5]:
             note(failure)
         check(self.calls > 0 and not self.failures,
-              f"{text}: {len(self.failures)} of {self.calls} requests failed")
+              f"{text}: {len(self.failures)} of {self.calls} requests failed, "
+              f"the slowest took {self.slowest:.2f} s")
