@@ -317,7 +317,9 @@ static void write_pools(struct render *r, struct chassis_buf *structure)
     struct fuse_plan *plan = r->plan;
     struct chassis_buf *out = &plan->config;
     const struct fuse_model *model = fuse_view_model(r->options->view);
-    qsort(plan->pools.items, plan->pools.n, sizeof *plan->pools.items, by_pool_name);
+    if (plan->pools.n > 1) {
+        qsort(plan->pools.items, plan->pools.n, sizeof *plan->pools.items, by_pool_name);
+    }
     plan->servers = chassis_base_zalloc((plan->pools.n + 1) * sizeof *plan->servers);
     for (unsigned i = 0; i < plan->pools.n; i++) {
         const struct fuse_pool *pool = plan->pools.items[i];

@@ -123,7 +123,7 @@ static void cut(struct fuse_runtime_batch *batch, struct chassis_buf *in, size_t
 {
     const size_t len = sizeof prompt - 1;
     const uint8_t *end;
-    while (batch->n_answers < batch->n &&
+    while (in->len != 0 && batch->n_answers < batch->n &&
            (end = memmem(in->data + *at, in->len - *at, prompt, len)) != NULL) {
         size_t start = *at, stop = (size_t)(end - in->data);
         *at = stop + len;

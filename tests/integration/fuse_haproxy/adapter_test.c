@@ -216,6 +216,7 @@ static void haproxy_outlives_a_fuse_that_is_killed(void **state)
         pause();
         _exit(1);
     }
+    close(ready[1]); /* so that the end of the child is seen */
     assert_int_equal(read(ready[0], &byte, 1), 1);
     site_master(&s, &before);
     kill(child, SIGKILL);
@@ -227,7 +228,6 @@ static void haproxy_outlives_a_fuse_that_is_killed(void **state)
     assert_int_equal(before.worker, after.worker);
     assert_int_equal(status_of(&s, "/"), 404);
     close(ready[0]);
-    close(ready[1]);
     site_end(&s);
 }
 

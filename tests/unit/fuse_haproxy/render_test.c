@@ -119,11 +119,11 @@ static void the_same_routes_in_another_order_give_the_same_bytes(void **state)
             snprintf(name, sizeof name, "r%u", at);
             snprintf(path, sizeof path, "/%u", at % 7);
             snprintf(service, sizeof service, "s%u", at % 5);
-            fuse_model_put_route(to->model,
-                                 route(.name = name, .path = path, .service = service,
-                                       .header = at % 3 == 0 ? "x" : NULL,
-                                       .method = at % 4 == 0 ? "GET" : NULL),
-                                 at + 1, at + 1, 0, "t");
+            struct fuse_route *r =
+                route(.name = name, .path = path, .service = service,
+                      .header = at % 3 == 0 ? "x" : NULL, .method = at % 4 == 0 ? "GET" : NULL);
+            fuse_model_put_route(to->model, r, at + 1, at + 1, 0, "t");
+            fuse_route_unref(r);
         }
     }
     struct fuse_plan *a = render(s), *b = render(&other);
