@@ -178,6 +178,9 @@ static bool place_of(const char *address, struct place *ret_place)
     }
     memcpy(host, address + brackets, len);
     host[len] = '\0';
+    if (strcmp(host, "localhost") == 0) {
+        strcpy(host, "127.0.0.1"); /* needs no look-up, and so no new configuration */
+    }
     uint8_t v4[4], v6[16], nobody[16] = {0};
     bool is_v4 = inet_pton(AF_INET, host, v4) == 1, is_v6 = inet_pton(AF_INET6, host, v6) == 1;
     if ((is_v4 && memcmp(v4, nobody, 4) == 0) || (is_v6 && memcmp(v6, nobody, 16) == 0) ||

@@ -247,13 +247,6 @@ void lab_servers_close(struct lab_servers *s, unsigned i)
     pthread_mutex_lock(&s->mutex);
     close(s->listeners[i]);
     s->listeners[i] = -1;
-    for (unsigned k = 0; k < CONNS_MAX; k++) {
-        struct conn *c = &s->conns[k];
-        if (c->fd >= 0 && c->server == i && !c->held && c->len == 0) {
-            close(c->fd);
-            c->fd = -1;
-        }
-    }
     pthread_mutex_unlock(&s->mutex);
 }
 

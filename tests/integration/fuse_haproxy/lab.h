@@ -23,7 +23,7 @@ void lab_address(unsigned i, char out[24]);
 /* Requests that are held, and answered, by server i. */
 unsigned lab_servers_held(struct lab_servers *servers, unsigned i);
 void lab_servers_release(struct lab_servers *servers);
-/* Server i listens no more and closes what is idle. */
+/* Server i takes no more connections; those it has go on. */
 void lab_servers_close(struct lab_servers *servers, unsigned i);
 
 struct lab_answer {

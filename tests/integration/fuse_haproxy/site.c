@@ -197,6 +197,33 @@ void site_put(struct site *s, const struct fuse_route *route)
     on_loop(s, do_put, (void *)(uintptr_t)route);
 }
 
+struct rpc_act {
+    const char *service, *address;
+    unsigned i;
+};
+static void do_rpc_instance(struct site *s, void *data)
+{
+    const struct rpc_act *a = data;
+    char pid[64];
+    snprintf(pid, sizeof pid, "%s-%u", a->service, a->i);
+    fixture_instance(s->model, ++s->revision, .pid = pid, .service = a->service,
+                     .rpc_address = a->address);
+}
+void site_rpc_instance(struct site *s, const char *service, unsigned i, const char *address)
+{
+    struct rpc_act act = {service, address, i};
+    on_loop(s, do_rpc_instance, &act);
+}
+
+static void do_delete(struct site *s, void *data)
+{
+    fuse_model_delete_route(s->model, data, ++s->revision);
+}
+void site_delete(struct site *s, const char *name)
+{
+    on_loop(s, do_delete, (void *)(uintptr_t)name);
+}
+
 struct settle {
     bool asked, done, settled;
 };

@@ -35,8 +35,11 @@ void site_close(struct site *s);
 void site_end(struct site *s);
 /* Server i is an instance of the service, its pid "<service>-<i>". */
 void site_instance(struct site *s, const char *service, unsigned i, enum fuse_instance_state state);
+/* The same at a gRPC address, number i. */
+void site_rpc_instance(struct site *s, const char *service, unsigned i, const char *address);
 void site_remove_instance(struct site *s, const char *service, unsigned i);
 void site_put(struct site *s, const struct fuse_route *route);
+void site_delete(struct site *s, const char *name);
 /* Until everything said is sent and taken. */
 void site_settle(struct site *s);
 void site_master(struct site *s, struct fuse_master *ret_master);
