@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include <signal.h>
+#include <time.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -327,6 +328,54 @@ static void what_no_route_is_guilty_of_keeps_the_old_configuration(void **state)
     site_end(&s);
 }
 
+static double ms_since(const struct timespec *from)
+{
+    struct timespec to;
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    return (double)(to.tv_sec - from->tv_sec) * 1e3 + (double)(to.tv_nsec - from->tv_nsec) / 1e6;
+}
+
+static void ten_thousand_routes_are_taken_like_ten(void **state)
+{
+    enum { ROUTES = 10000, HOSTS = 100, SERVICES = 1000, REQUESTS = 2000 };
+    struct site s;
+    struct timespec from;
+    struct lab_answer a;
+    char name[32], path[64], host[32], service[32];
+    site_begin(&s, 1);
+    for (unsigned i = 0; i < SERVICES; i++) {
+        snprintf(service, sizeof service, "s%u", i);
+        site_instance(&s, service, 0, FUSE_INSTANCE_USABLE);
+    }
+    for (unsigned i = 0; i < ROUTES; i++) {
+        snprintf(name, sizeof name, "r%u", i);
+        snprintf(path, sizeof path, "/pkg.Service%u/", i);
+        snprintf(host, sizeof host, "h%u.example.com", i % HOSTS);
+        snprintf(service, sizeof service, "s%u", i % SERVICES);
+        site_put(&s, route(.name = name, .path = path, .host = host, .service = service,
+                           .method = i % 3 == 0 ? "GET" : NULL));
+    }
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    site_open(&s);
+    site_settle(&s);
+    print_message("%d routes: started in %.0f ms\n", ROUTES, ms_since(&from));
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    site_put(&s, route(.name = "one", .path = "/one", .service = "s1"));
+    site_settle(&s);
+    print_message("one more: in use in %.0f ms\n", ms_since(&from));
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        snprintf(path, sizeof path, "/pkg.Service%u/Method", i * 5 % ROUTES);
+        snprintf(host, sizeof host, "h%u.example.com", i * 5 % HOSTS);
+        lab_get(&s.client, host, path, &a);
+        assert_int_equal(a.status, 200);
+    }
+    print_message("%.1f us per request\n", ms_since(&from) * 1000 / REQUESTS);
+    lab_get(&s.client, "h1.example.com", "/pkg.Service2/Method", &a);
+    assert_int_equal(a.status, 404);
+    site_end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +388,7 @@ int main(void)
         cmocka_unit_test(a_haproxy_that_dies_is_started_again),
         cmocka_unit_test(a_refused_route_is_found_and_left_out_and_the_rest_goes_on),
         cmocka_unit_test(what_no_route_is_guilty_of_keeps_the_old_configuration),
+        cmocka_unit_test(ten_thousand_routes_are_taken_like_ten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
