@@ -40,7 +40,7 @@ if sys.argv[1:] == ["client"]:
 
 sys.path.insert(0, str(HERE / "lib"))
 from e2e import Failed, check, main, note, processes  # noqa: E402
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
+from xds import xds_messages  # noqa: E402
 
 TYPES = {
     "Cluster": "envoy.config.cluster.v3.Cluster",
@@ -48,25 +48,7 @@ TYPES = {
     "Listener": "envoy.config.listener.v3.Listener",
     "RouteConfiguration": "envoy.config.route.v3.RouteConfiguration",
 }
-
-
-def contracts():
-    """Our xDS contracts as Python messages, made at run time."""
-    folder = pathlib.Path(processes.workdir("xds-protos"))
-    source = pathlib.Path(processes.SOURCE) / "proto"
-    names = [str(p.relative_to(source)) for p in (source / "envoy").rglob("*.proto")]
-    subprocess.run(["protoc", f"-I{source}", "--include_imports",
-                    f"--descriptor_set_out={folder}/set", *names], check=True)
-    pool = descriptor_pool.DescriptorPool()
-    files = descriptor_pb2.FileDescriptorSet.FromString((folder / "set").read_bytes())
-    for file in files.file:
-        pool.Add(file)
-    processes.rmtree(folder)
-    factory = message_factory.MessageFactory(pool)
-    return lambda name: factory.GetPrototype(pool.FindMessageTypeByName(name))
-
-
-message = contracts()
+message = xds_messages()
 Request = message("envoy.service.discovery.v3.DiscoveryRequest")
 Response = message("envoy.service.discovery.v3.DiscoveryResponse")
 
