@@ -1,11 +1,29 @@
 # shellcheck shell=bash disable=SC2154,SC2034,SC2016
-# ./dev up and down: a Blueprint of one or three nodes, Catalyst and the examples under `dctl run`.
+# ./dev up and down: a Blueprint of one or three nodes, Catalyst, Fuse with its HAProxy and the examples
+# under `dctl run`.
 #
 # Everything is under build/up: one folder per size of cluster with its draft.yaml, data, log and
 # (while it runs) the pid of dctl in `pid`. A second run goes on with the stored data.
 
 up_grpc() { echo $(($1 == 1 ? 2221 : 2230 + $2)); } # NODES NTH
 up_http() { echo $(($1 == 1 ? 2321 : 2330 + $2)); }
+up_entry=8080 # where requests from outside come in: HAProxy
+
+# HAProxy's sockets want a short path.
+up_haproxy_directory() { # DIRECTORY
+    local directory=$1/haproxy
+    [ ${#directory} -le 80 ] || directory=/tmp/draft-up-$(id -u)-$(cksum <<<"$1" | cut -d ' ' -f 1)
+    echo "$directory"
+}
+
+# Fuse ends it; one that was killed could not.
+down_haproxy() { # DIRECTORY
+    local home pid
+    home=$(up_haproxy_directory "$1")
+    [ -f "$home/haproxy.pid" ] || return 0
+    read -r pid <"$home/haproxy.pid" || return 0
+    ! grep -qs "$home" "/proc/$pid/cmdline" || kill -TERM "$pid" || true
+}
 
 # One service of the draft.yaml: NAME 'AFTER' GRPC-PORT HTTP-PORT FLAG…
 up_service() {
@@ -50,6 +68,9 @@ up_write_project() {
                 --brokers.catalyst.url=http://127.0.0.1:2220
         done
         up_service catalyst "$names" 2220 2320 "--service.entrypoint=$entrypoints"
+        up_service fuse "$names" 18000 18001 "--service.entrypoint=$entrypoints" \
+            --fuse.listener.port=$up_entry --fuse.haproxy.enabled --fuse.haproxy.stop \
+            "--fuse.haproxy.directory=$(up_haproxy_directory "$up_dir")"
         up_service echo catalyst 8090 8091 "--service.entrypoint=$entrypoints" \
             --brokers.catalyst.url=catalyst
         up_service crud "$names" 8092 8093 "--service.entrypoint=$entrypoints"
@@ -77,7 +98,7 @@ up_wait() {
 # The examples register in the background once they are ready.
 up_wait_registered() {
     local i name
-    for name in catalyst echo crud audit; do
+    for name in catalyst fuse echo crud audit; do
         for ((i = 0; i < 100; i++)); do
             ! "$root/build/release/bin/dctl" --endpoint "$up_endpoint" services get $name \
                 >/dev/null 2>&1 || continue 2
@@ -133,7 +154,34 @@ up_smoke() {
         up_wait_audit $((audited + 1)) &&
         up_try dctl --endpoint 127.0.0.1:2220 events consume --from earliest --until-end --type 'echo.*' &&
         [[ $up_answer == *"by JSON"*"by name"* ]] &&
-        up_try dctl --endpoint 127.0.0.1:2220 groups list && [[ $up_answer == *default/audit* ]]
+        up_try dctl --endpoint 127.0.0.1:2220 groups list && [[ $up_answer == *default/audit* ]] &&
+        up_smoke_entry "$call"
+}
+
+# Through the entry port, where routes decide: HTTP and gRPC.
+up_smoke_entry() { # METHOD
+    local routes=(dctl --endpoint 127.0.0.1:18000)
+    up_wait_entry "$1" &&
+        up_try "${routes[@]}" routes list && [[ $up_answer == *default-echo*echo-grpc* ]] &&
+        up_try curl -sS --fail -H 'content-type: application/json' -d '{"input":"by the entry"}' \
+            "http://127.0.0.1:$up_entry/$1" && [[ $up_answer == *"by the entry"* ]] &&
+        up_try dctl --endpoint "$up_endpoint" call "$1" -d '{"input":"by gRPC"}' --service echo \
+            --through "127.0.0.1:$up_entry" && [[ $up_answer == *"by gRPC"* ]] &&
+        up_try "${routes[@]}" routes explain POST "http://127.0.0.1:$up_entry/$1" \
+            -H 'content-type: application/grpc' && [[ $up_answer == *"winner  echo-grpc"* ]] &&
+        up_try "${routes[@]}" proxies list && [[ $up_answer == *haproxy* ]]
+}
+
+# HAProxy has the routes of echo.
+up_wait_entry() { # METHOD
+    local i
+    for ((i = 0; i < 200; i++)); do
+        ! curl -sS --fail -o "$up_dir/answer" -H 'content-type: application/json' -d '{"input":""}' \
+            "http://127.0.0.1:$up_entry/$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    say "the entry port $up_entry does not lead to echo (log: $up_dir/log)"
+    return 1
 }
 
 up_summary() {
@@ -144,6 +192,8 @@ up_summary() {
             "$(up_grpc "$nodes" $n)" "$(up_http "$nodes" $n)" "build/up/$nodes/blueprint-$n"
     done
     printf '   catalyst     gRPC 127.0.0.1:2220  HTTP http://127.0.0.1:2320  data build/up/%d/catalyst\n' "$nodes"
+    printf '   fuse         gRPC 127.0.0.1:18000  HTTP http://127.0.0.1:18001\n'
+    printf '   entry port   http://127.0.0.1:%d  (HAProxy: gRPC and HTTP, by routes)\n' "$up_entry"
     printf '   echo         gRPC 127.0.0.1:8090  HTTP http://127.0.0.1:8091\n'
     printf '   crud         gRPC 127.0.0.1:8092  HTTP http://127.0.0.1:8093\n'
     printf '   audit        gRPC 127.0.0.1:8094  HTTP http://127.0.0.1:8095\n'
@@ -159,6 +209,9 @@ up_summary() {
    dctl events tail blueprint           # every change of records and processes
    dctl events produce --type order.placed '{"amount":5}'
    dctl streams list; dctl groups list
+   dctl routes list; dctl proxies list
+   dctl routes explain POST http://any/examples.echo.v1.EchoService/Speak -H content-type:application/grpc
+   curl -d '{"input":"hi"}' -H content-type:application/json http://127.0.0.1:$up_entry/examples.echo.v1.EchoService/Speak
    curl http://127.0.0.1:$(up_http "$nodes" 1)/metrics
 TEXT
 }
@@ -173,6 +226,7 @@ down_one() { # DIRECTORY
         done
         up_running "$1" && die "process $(cat "$1/pid") does not end"
     fi
+    down_haproxy "$1"
     rm -f "$1/pid" "$1/ready"
 }
 
@@ -207,12 +261,12 @@ cmd_up() {
     done
     deps_install build
     say "building"
-    build release blueprint catalyst dctl echo crud audit protoc-gen-chassis
+    build release blueprint catalyst fuse dctl echo crud audit protoc-gen-chassis
     up_dir=$root/build/up/$nodes
     mkdir -p "$up_dir"
     rm -f "$up_dir/ready"
     up_write_project "$nodes"
-    say "starting $nodes Blueprint node$([ "$nodes" = 1 ] || echo s), Catalyst and the examples"
+    say "starting $nodes Blueprint node$([ "$nodes" = 1 ] || echo s), Catalyst, Fuse and the examples"
     setsid "$root/build/release/bin/dctl" run -f "$up_dir/draft.yaml" --ready-file "$up_dir/ready" \
         >"$up_dir/log" 2>&1 </dev/null &
     echo $! >"$up_dir/pid"

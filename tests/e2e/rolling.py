@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
@@ -79,8 +80,8 @@ class GrpcLoad(Load):
 class Loads:
     """Clients of both kinds under steady load."""
 
-    def __init__(self, port, each=3):
-        self.all = [kind(port) for kind in (HttpLoad, GrpcLoad) for _ in range(each)]
+    def __init__(self, port, each=3, kinds=(HttpLoad, GrpcLoad)):
+        self.all = [kind(port) for kind in kinds for _ in range(each)]
         for load in self.all:
             load.start()
 
@@ -103,6 +104,24 @@ class Loads:
             load.join(30)
 
 
+class Home:
+    """The directory of an HAProxy, which outlives a Fuse that is killed, but not the test."""
+
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix="fuse-")  # sockets want a short path
+
+    def remove(self):
+        try:
+            with open(f"{self.path}/haproxy.pid", encoding="ascii") as f:
+                pid = int(f.read().split()[0])
+            with open(f"/proc/{pid}/cmdline", encoding="ascii") as f:
+                if self.path in f.read():
+                    os.kill(pid, signal.SIGKILL)
+        except (OSError, ValueError, IndexError):
+            pass
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
 class Edge:
     """Blueprint, Fuse and its HAProxy, with instances of echo behind them."""
 
@@ -110,10 +129,12 @@ class Edge:
         self.running = running
         self.cluster = running.cluster(1)
         self.port = processes.free_port()
+        self.home = running.add(Home())
         entry = ",".join(f"http://{a}" for a in self.cluster.addresses)
         self.fuse = running.service("fuse", [
             f"--service.entrypoint={entry}", f"--fuse.listener.port={self.port}",
-            "--fuse.haproxy.enabled=true", "--service.report_interval=500ms"])
+            "--fuse.haproxy.enabled", "--fuse.haproxy.stop",
+            f"--fuse.haproxy.directory={self.home.path}", "--service.report_interval=500ms"])
         self.echoes = [self.echo(f"echo-{i}") for i in range(instances)]
         wait_for("all instances behind the entry port", self.served)
 
@@ -156,12 +177,11 @@ def calls(echo):
     return int(found[1]) if found else 0
 
 
-def instances_restart_one_by_one_and_no_request_fails(running):
-    edge = Edge(running)
-    loads = running.add(Loads(edge.port))
+def restart_all(loads, echoes):
+    """One instance after the other, under load: no request fails."""
     loads.wait_more()
     for number in range(ROUNDS):
-        for echo in edge.echoes:
+        for echo in echoes:
             echo.server.process.send_signal(signal.SIGTERM)
             check(echo.server.process.wait(20) == 0, f"round {number + 1}: {echo.name} ended")
             loads.wait_more(20)
@@ -172,6 +192,11 @@ def instances_restart_one_by_one_and_no_request_fails(running):
     failures = loads.failures()
     check(not failures, f"{sum(loads.sent())} requests, {len(failures)} failed"
           + "".join(f"\n         {f}" for f in failures[:10]))
+
+
+def instances_restart_one_by_one_and_no_request_fails(running):
+    edge = Edge(running)
+    restart_all(running.add(Loads(edge.port)), edge.echoes)
 
 
 def an_instance_that_is_killed_is_left_out(running):
@@ -230,9 +255,41 @@ def requests_go_on_without_fuse(running):
     check(len(listed) == 1 and listed[0]["kind"] == "haproxy", "dctl proxies list shows it")
 
 
+class XdsLoad(Load):
+    """A proxyless gRPC client: it has the instances from Fuse itself."""
+
+    def open(self):
+        self.channel = grpc.insecure_channel("xds:///echo", [("grpc.enable_retries", 0)])
+        self.call = self.channel.unary_unary(f"/{SPEAK}", echo_pb.SpeakRequest.SerializeToString,
+                                             echo_pb.SpeakResponse.FromString)
+        self.call(echo_pb.SpeakRequest(input="first"), timeout=30, wait_for_ready=True)
+
+    def close(self):
+        self.channel.close()
+
+    def ask(self, text):
+        return self.call(echo_pb.SpeakRequest(input=text), timeout=20).output
+
+
+def proxyless_clients_see_no_failure_either(running):
+    cluster = running.cluster(1)
+    fuse = running.service("fuse", [f"--service.entrypoint=http://{cluster.endpoint}",
+                                    "--fuse.listener.port=0"])
+    bootstrap = os.path.join(cluster.directory, "bootstrap.json")
+    with open(bootstrap, "w", encoding="ascii") as f:
+        json.dump({"xds_servers": [{"server_uri": fuse.address, "server_features": ["xds_v3"],
+                                    "channel_creds": [{"type": "insecure"}]}],
+                   "node": {"id": "rolling", "cluster": "edge"}}, f)
+    os.environ["GRPC_XDS_BOOTSTRAP"] = bootstrap
+    echoes = [running.echo(cluster, name=f"echo-{i}") for i in range(3)]
+    loads = running.add(Loads(0, 3, (XdsLoad,)))
+    restart_all(loads, echoes)
+
+
 if __name__ == "__main__":
     if shutil.which("haproxy") is None and not os.path.exists("/usr/sbin/haproxy"):
         note("no haproxy here: ./dev deps installs it")
         sys.exit(1)
     main(instances_restart_one_by_one_and_no_request_fails, an_instance_that_is_killed_is_left_out,
-         weights_share_the_requests, requests_go_on_without_fuse)
+         weights_share_the_requests, requests_go_on_without_fuse,
+         proxyless_clients_see_no_failure_either)
