@@ -188,34 +188,33 @@ static void the_next_fuse_takes_a_running_haproxy_over(void **state)
     site_end(&s);
 }
 
-/* A process of its own with an adapter that is killed: what it started goes on. */
+/* This program as a process of its own with an adapter, until it is killed. */
+static void live_alone(const char *dir, uint16_t port, int ready)
+{
+    struct site s;
+    site_begin_at(&s, 0, dir, port);
+    site_open(&s);
+    site_settle(&s);
+    if (write(ready, "x", 1) == 1) {
+        pause();
+    }
+    _exit(1);
+}
+
 static void haproxy_outlives_a_fuse_that_is_killed(void **state)
 {
     struct site s;
     struct fuse_master before, after;
     int ready[2];
-    char byte;
+    char byte, port[16], fd[16];
     site_begin(&s, 0);
-    s.servers = NULL;
     assert_int_equal(pipe(ready), 0);
+    snprintf(port, sizeof port, "%u", s.listener.port);
+    snprintf(fd, sizeof fd, "%d", ready[1]);
     pid_t child = fork();
     if (child == 0) {
-        struct chassis_loop *loop = NULL;
-        struct chassis_pool *pool = NULL;
-        if (chassis_loop_start("loop", &loop, NULL) != 0 ||
-            chassis_os_pool_start("worker", 1, 10, &pool) != 0) {
-            _exit(1);
-        }
-        s.loop = loop;
-        s.pool = pool;
-        fuse_proxies_init(&s.proxies, chassis_loop_executor(loop));
-        site_open(&s);
-        site_settle(&s);
-        if (write(ready[1], "x", 1) != 1) {
-            _exit(1);
-        }
-        pause();
-        _exit(1);
+        execl("/proc/self/exe", "adapter", s.dir, port, fd, (char *)NULL);
+        _exit(127);
     }
     close(ready[1]); /* so that the end of the child is seen */
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -376,8 +375,11 @@ static void ten_thousand_routes_are_taken_like_ten(void **state)
     site_end(&s);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4) {
+        live_alone(argv[1], (uint16_t)atoi(argv[2]), atoi(argv[3]));
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(haproxy_outlives_a_fuse_that_is_killed),
         cmocka_unit_test(instances_come_and_go_without_a_reload),

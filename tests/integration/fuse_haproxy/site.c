@@ -56,9 +56,15 @@ static void stop_all(void)
 
 void site_begin(struct site *s, unsigned n_servers)
 {
+    char dir[] = "/tmp/fuse-haproxy-XXXXXX"; /* sockets have short paths */
+    assert_non_null(mkdtemp(dir));
+    site_begin_at(s, n_servers, dir, lab_free_port());
+}
+
+void site_begin_at(struct site *s, unsigned n_servers, const char *dir, uint16_t port)
+{
     *s = (struct site){.program = "haproxy", .client.fd = -1};
-    snprintf(s->dir, sizeof s->dir, "/tmp/fuse-haproxy-XXXXXX"); /* sockets have short paths */
-    assert_non_null(mkdtemp(s->dir));
+    snprintf(s->dir, sizeof s->dir, "%s", dir);
     snprintf(s->home, sizeof s->home, "%s/home", s->dir);
     if (n_homes == 0) {
         atexit(stop_all);
@@ -71,8 +77,8 @@ void site_begin(struct site *s, unsigned n_servers)
     s->view = fuse_view_new(s->model, "");
     struct fuse_model_listener listener = {on_model_changed, s};
     fuse_model_listen(s->model, &listener);
-    s->listener = (struct fuse_socket_listener){
-        .name = "default", .address = "127.0.0.1", .port = lab_free_port()};
+    s->listener =
+        (struct fuse_socket_listener){.name = "default", .address = "127.0.0.1", .port = port};
     s->statics = (struct fuse_statics){.listeners = &s->listener, .n_listeners = 1};
     s->client.port = s->listener.port;
     fuse_proxies_init(&s->proxies, chassis_loop_executor(s->loop));

@@ -29,6 +29,8 @@ struct site {
 };
 /* With n servers of the lab; HAProxy does not run yet. */
 void site_begin(struct site *s, unsigned n_servers);
+/* In a directory and at a port that are there already. */
+void site_begin_at(struct site *s, unsigned n_servers, const char *dir, uint16_t port);
 void site_open(struct site *s);
 void site_close(struct site *s);
 /* Ends HAProxy, too. */
