@@ -35,7 +35,7 @@ struct conn {
     int fd; /* -1 = free */
     unsigned server;
     size_t len;
-    bool held;
+    bool held, raw; /* raw: gives back what it gets */
     char head[HEAD_MAX];
 };
 struct lab_servers {
@@ -91,6 +91,10 @@ static void serve(struct lab_servers *s, struct conn *c)
         }
         return;
     }
+    if (c->raw) {
+        (void)!send(c->fd, c->head, (size_t)n, MSG_NOSIGNAL);
+        return;
+    }
     c->len += (size_t)n;
     c->head[c->len] = '\0';
     char *end;
@@ -98,6 +102,16 @@ static void serve(struct lab_servers *s, struct conn *c)
         const char *path = strchr(c->head, ' ');
         if (path != NULL && strncmp(path, " /hold", 6) == 0 && !s->released) {
             c->held = true;
+            return;
+        }
+        if (path != NULL && strncmp(path, " /ws", 4) == 0) {
+            static const char switched[] =
+                "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n"
+                "connection: Upgrade\r\nsec-websocket-accept: "
+                "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+            (void)!send(c->fd, switched, sizeof switched - 1, MSG_NOSIGNAL);
+            c->raw = true;
+            c->len = 0;
             return;
         }
         answer(c);
@@ -115,7 +129,7 @@ static void take(struct lab_servers *s, unsigned i)
             s->conns[k].fd = fd;
             s->conns[k].server = i;
             s->conns[k].len = 0;
-            s->conns[k].held = false;
+            s->conns[k].held = s->conns[k].raw = false;
             return;
         }
     }

@@ -14,7 +14,8 @@ uint16_t lab_free_port(void);
 
 /* n HTTP/1.1 servers: number i at 127.1.x.y:port. Each answers 200 with
  *     x-server: <i>    x-path: <path with query>
- * but "/hold…" only after lab_servers_release, and 500 for a path with "fail=<i>". */
+ * but "/hold…" only after lab_servers_release, 500 for a path with "fail=<i>", and "/ws" by switching to
+ * a connection that gives back what it gets. */
 struct lab_servers;
 struct lab_servers *lab_servers_start(unsigned n);
 void lab_servers_stop(struct lab_servers *servers);
