@@ -424,7 +424,7 @@ void fuse_feed_accepted(struct fuse_feed *feed)
 {
     struct fuse_xds *xds = feed->session->xds;
     uint64_t lag_ns = fuse_xds_now_ns(xds) - feed->sent_ns;
-    feed->outstanding = false;
+    feed->outstanding = feed->contrary = false;
     fuse_group_can_take(feed->session->group);
     feed->accepted = feed->sent;
     feed->accepted_time_ns = fuse_xds_wall_ns(xds);

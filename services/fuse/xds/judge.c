@@ -8,7 +8,6 @@
 
 struct fuse_suspect {
     uint64_t version;
-    bool accused; /* from the beginning; else it changed meanwhile */
     bool offered;
     char name[];
 };
@@ -19,6 +18,7 @@ void fuse_judge_init(struct fuse_group *group)
 {
     group->judge.timer.run = on_silence;
     group->judge.tidy.run = fuse_past_tidy;
+    chassis_list_init(&group->judge.with_sent);
 }
 
 static bool is_active(const struct fuse_judge *j)
@@ -52,6 +52,7 @@ void fuse_group_override(struct fuse_group *group, const char *route,
     }
     fuse_view_override(group->view, route, instead);
     view_changed(group, had != NULL ? &before : NULL, fuse_view_route(group->view, route));
+    group->judge.replaced = group->xds->sequence;
     fuse_entry_drop(&before);
 }
 
@@ -74,14 +75,12 @@ void fuse_group_restore(struct fuse_group *group, const char *route)
 
 /* ---- suspects ---- */
 
-static struct fuse_suspect *suspect_add(struct fuse_judge *j, const char *name, uint64_t version,
-                                        bool accused)
+static struct fuse_suspect *suspect_add(struct fuse_judge *j, const char *name, uint64_t version)
 {
     size_t len = strlen(name) + 1;
     struct fuse_suspect *s = chassis_base_zalloc(sizeof *s + len);
     memcpy(s->name, name, len);
     s->version = version;
-    s->accused = accused;
     s->offered = true; /* the group has it now */
     if (j->n_suspects == j->cap) {
         j->cap = j->cap != 0 ? 2 * j->cap : 8;
@@ -214,10 +213,8 @@ static void give_up(struct fuse_group *group)
                      "a proxy refuses even what was accepted before: no route is to blame",
                      chassis_f_str("group", group->name), chassis_f_str("proxy", j->proxy),
                      chassis_f_str("words", j->words));
+    j->oracle->contrary = true;
     for (unsigned i = 0; i < j->n_suspects; i++) {
-        if (j->suspects[i]->accused) {
-            fuse_past_get(group, j->suspects[i]->name)->tried = j->suspects[i]->version;
-        }
         offer(group, j->suspects[i]);
     }
     finish(group);
@@ -252,75 +249,9 @@ static void verdict(struct fuse_group *group, bool accepted)
 
 /* ---- the accusation ---- */
 
-struct accusation {
-    struct fuse_feed *feed;
-    struct fuse_group *group;
-    bool in_refused, fresh; /* one of the refused was never accepted by anybody */
-};
-
-static void look_at_slot(struct fuse_slot *slot, void *data)
+static void suspect(const struct fuse_entry *entry, void *data)
 {
-    struct accusation *a = data;
-    if (slot->type == a->feed->type) {
-        const struct fuse_sub *sub = fuse_feed_find(a->feed, slot->name);
-        a->in_refused = a->in_refused || (sub != NULL && (sub->flags & FUSE_SUB_REFUSED) != 0);
-    }
-}
-
-static void accuse(struct accusation *a, struct fuse_past *past, const struct fuse_entry *entry)
-{
-    struct fuse_group *group = a->group;
-    const char *name = entry->route->name;
-    if (fuse_view_is_overridden(group->view, name) ||
-        (past != NULL &&
-         (past->tried == entry->version || past->sequence > a->feed->sent_sequence))) {
-        return;
-    }
-    a->in_refused = false;
-    fuse_past_each_slot(group, &(struct fuse_change){.after = entry}, look_at_slot, a);
-    if (!a->in_refused || fuse_past_is_proven(group, past, entry, (int)a->feed->type)) {
-        return;
-    }
-    if (past != NULL) {
-        fuse_past_update(group, past, entry);
-    }
-    suspect_add(&group->judge, name, entry->version, true);
-}
-
-static bool accuse_any(const struct fuse_entry *entry, void *data)
-{
-    struct accusation *a = data;
-    const struct fuse_entry *seen = fuse_view_route(a->group->view, entry->route->name);
-    if (seen != NULL && fuse_past_find(a->group, entry->route->name) == NULL) {
-        accuse(a, NULL, seen);
-    }
-    return true;
-}
-
-static void accuse_changed(struct accusation *a)
-{
-    struct fuse_tree_walk walk;
-    fuse_tree_walk_begin(&walk, &a->group->judge.past);
-    for (struct fuse_tree_node *node; (node = fuse_tree_walk_next(&walk)) != NULL;) {
-        struct fuse_past *past = fuse_tree_entry(node, struct fuse_past, node);
-        const struct fuse_entry *entry = fuse_view_route(a->group->view, past->name);
-        if (entry != NULL) {
-            accuse(a, past, entry);
-        }
-    }
-}
-
-/* After a restart nobody has accepted anything, and no route has a past. */
-static void accuse_old(struct accusation *a)
-{
-    bool fresh = false;
-    chassis_list_foreach (link, &a->feed->refused) {
-        const struct fuse_sub *sub = chassis_list_entry(link, struct fuse_sub, flight);
-        fresh = fresh || sub->slot->proven_sequence == 0;
-    }
-    if (fresh) {
-        fuse_model_each_route(a->group->xds->options.model, accuse_any, a);
-    }
+    suspect_add(data, entry->route->name, entry->version);
 }
 
 static int by_version(const void *x, const void *y)
@@ -330,16 +261,36 @@ static int by_version(const void *x, const void *y)
     return a->version != b->version ? (a->version < b->version ? -1 : 1) : strcmp(a->name, b->name);
 }
 
+/* Whatever else nobody has accepted yet waits with the suspects, or a trial would be about that as
+ * well. */
+static void hold_unproven(struct fuse_group *group)
+{
+    struct fuse_judge *j = &group->judge;
+    for (unsigned i = 0; i < j->n_suspects; i++) {
+        hold(group, j->suspects[i]);
+    }
+    struct fuse_tree_walk walk;
+    fuse_tree_walk_begin(&walk, &j->past);
+    for (struct fuse_tree_node *node; (node = fuse_tree_walk_next(&walk)) != NULL;) {
+        struct fuse_past *past = fuse_tree_entry(node, struct fuse_past, node);
+        const struct fuse_entry *entry = fuse_view_route(group->view, past->name);
+        if (entry != NULL && !fuse_view_is_overridden(group->view, past->name) &&
+            !fuse_past_is_proven(group, past, entry, j->type)) {
+            hold(group, suspect_add(j, past->name, entry->version));
+        }
+    }
+}
+
 static void start(struct fuse_feed *feed)
 {
     struct fuse_group *group = feed->session->group;
     struct fuse_judge *j = &group->judge;
-    struct accusation a = {.feed = feed, .group = group};
+    bool fresh = false;
     feed->unjudged = false;
-    accuse_changed(&a);
-    if (j->n_suspects == 0) {
-        accuse_old(&a);
+    if (feed->contrary) {
+        return;
     }
+    fuse_accuse(feed, suspect, j, &fresh);
     chassis_log_warn(group->xds->options.log,
                      j->n_suspects != 0 ? "a proxy refuses an answer: looking for the route"
                                         : "a proxy refuses an answer, and no route of it is new",
@@ -356,16 +307,13 @@ static void start(struct fuse_feed *feed)
     j->words = chassis_base_strdup(feed->words);
     j->proxy = chassis_base_strdup(feed->session->proxy.id);
     j->sane = false;
-    j->n_bad = j->n_suspects;
-    bool known = false;
-    for (unsigned i = 0; i < j->n_suspects; i++) {
-        const struct fuse_past *past = fuse_past_find(group, j->suspects[i]->name);
-        known = known || (past != NULL && past->accepted.route != NULL);
-    }
-    if (known) {
-        begin(group, FUSE_JUDGE_FALLBACK, 0);
-    } else { /* there is nothing to fall back to: the older ones are better than none */
+    /* Unless it was one that is not there any more. */
+    j->n_bad = j->replaced > feed->sent_sequence ? 0 : j->n_suspects;
+    hold_unproven(group);
+    if (fresh) { /* there is nothing to fall back to: the older ones are better than none */
         advance(group);
+    } else {
+        begin(group, FUSE_JUDGE_FALLBACK, 0);
     }
 }
 
@@ -384,6 +332,7 @@ void fuse_judge_accepted(struct fuse_feed *feed)
     struct fuse_group *group = feed->session->group;
     struct fuse_judge *j = &group->judge;
     bool news = false;
+    fuse_past_accept(feed);
     chassis_list_foreach (link, &feed->flight) {
         const struct fuse_sub *sub = chassis_list_entry(link, struct fuse_sub, flight);
         struct fuse_slot *slot = sub->slot;
@@ -453,7 +402,8 @@ static void look_for_oracle(struct fuse_slot *slot, void *data)
     }
     chassis_list_foreach (link, &slot->subs) {
         struct fuse_feed *feed = chassis_list_entry(link, struct fuse_sub, link)->feed;
-        if (!feed->outstanding && !feed->session->blocked && !feed->session->failed) {
+        if (!feed->outstanding && !feed->contrary && !feed->session->blocked &&
+            !feed->session->failed) {
             j->oracle = feed;
             return;
         }
@@ -473,6 +423,7 @@ static bool find_oracle(struct fuse_group *group)
     }
     free(j->proxy);
     j->proxy = chassis_base_strdup(j->oracle->session->proxy.id);
+    hold_unproven(group);
     advance(group);
     return true;
 }
@@ -563,6 +514,16 @@ static void suspect_changed(struct fuse_group *group, unsigned i, const struct f
     }
 }
 
+void fuse_judge_capture(struct fuse_group *group, const char *name)
+{
+    struct fuse_judge *j = &group->judge;
+    const struct fuse_entry *entry = fuse_view_route(group->view, name);
+    if (is_active(j) && entry != NULL && !fuse_view_is_overridden(group->view, name) &&
+        fuse_past_find(group, name) != NULL) {
+        hold(group, suspect_add(j, name, entry->version));
+    }
+}
+
 void fuse_judge_route(struct fuse_group *group, const struct fuse_change *change)
 {
     struct fuse_judge *j = &group->judge;
@@ -574,10 +535,8 @@ void fuse_judge_route(struct fuse_group *group, const struct fuse_change *change
     unsigned i = suspect_find(j, name);
     if (i < j->n_suspects) {
         suspect_changed(group, i, change->after);
-    } else if (is_active(j) && change->after != NULL && fuse_past_find(group, name) != NULL &&
-               fuse_view_route(group->view, name) != NULL &&
-               !fuse_view_is_overridden(group->view, name)) {
-        hold(group, suspect_add(j, name, change->after->version, false));
+    } else {
+        fuse_judge_capture(group, name);
     }
 }
 

@@ -9,11 +9,12 @@
  * remembers the newest content of it that was acknowledged. Only of a route that changed and is not
  * acknowledged everywhere yet the group keeps what it had before (`past`).
  *
- * While a group has an oracle, routes that change join the suspects, so that one trial differs from
+ * While a group has an oracle, whatever else is new joins the suspects, so that one trial differs from
  * the one before only by what it is about. Without one the suspects stay out until there is one. A
- * proxy that refuses even what was accepted before decides nothing.
+ * proxy that refuses even what was accepted before is contrary: it decides nothing until it accepts
+ * something.
  *
- * Invariants: at most one inquiry a group; a version of a route is tried once.
+ * Invariants: at most one inquiry a group; a proxy that was found contrary begins none.
  * Threads: the loop role. Ownership: the group's.
  */
 #ifndef FUSE_XDS_JUDGE_H
@@ -39,8 +40,10 @@ enum fuse_judge_phase {
 };
 struct fuse_judge {
     enum fuse_judge_phase phase;
-    struct fuse_tree past;          /* struct fuse_past */
-    struct chassis_timer tidy;      /* some of `past` may say nothing any more */
+    struct fuse_tree past;         /* struct fuse_past */
+    struct chassis_list with_sent; /* those of it that have some */
+    uint64_t replaced;         /* when something was last replaced that was sent, not accepted */
+    struct chassis_timer tidy; /* some of `past` may say nothing any more */
     struct fuse_suspect **suspects; /* oldest version first */
     unsigned n_suspects, cap, n_offered;
     unsigned n_bad; /* one of the first n_bad is bad; 0 = nothing is known */
@@ -57,6 +60,8 @@ void fuse_judge_init(struct fuse_group *group);
 void fuse_judge_fini(struct fuse_group *group);
 /* A route changed: before the group is touched. */
 void fuse_judge_route(struct fuse_group *group, const struct fuse_change *change);
+/* The group has this route again: while others are tried it waits with them. */
+void fuse_judge_capture(struct fuse_group *group, const char *route);
 /* The feed's response was accepted, refused; its flight list is still there. */
 void fuse_judge_accepted(struct fuse_feed *feed);
 void fuse_judge_refused(struct fuse_feed *feed);
@@ -72,18 +77,23 @@ bool fuse_judge_settle(struct fuse_group *group);
 void fuse_judge_leave(struct fuse_group *group, const char *route);
 bool fuse_judge_is_idle(const struct fuse_group *group);
 
+/* ---- accuse.c ---- */
+/* The feed's answer was refused; `fresh`: some of it was never accepted by anybody. */
+void fuse_accuse(struct fuse_feed *feed, void (*each)(const struct fuse_entry *entry, void *data),
+                 void *data, bool *ret_fresh);
+
 /* ---- past.c: what was accepted ---- */
 enum { FUSE_PAST_SENT_MAX = 3 };
 /* A route that changed, until every resource made of it has been accepted by somebody. */
 struct fuse_past {
-    struct fuse_tree_node node; /* by name */
-    uint64_t sequence;          /* the server's when the group got the present version */
-    uint64_t tried;             /* this version was an accused's: not again */
-    struct fuse_entry accepted; /* without a route = nothing */
+    struct fuse_tree_node node;    /* by name */
+    uint64_t sequence;             /* the server's when the group got the present version */
+    struct fuse_entry accepted;    /* without a route = nothing */
+    struct chassis_list with_sent; /* of the judge, while n_sent != 0 */
     unsigned n_sent;
     struct { /* sent, not yet accepted, and replaced since; oldest first */
         struct fuse_entry entry;
-        uint64_t sequence;
+        uint64_t from, until; /* the group had it in answers of these sequences */
     } sent[FUSE_PAST_SENT_MAX];
     char name[];
 };
@@ -91,9 +101,11 @@ struct fuse_past *fuse_past_find(const struct fuse_group *group, const char *rou
 struct fuse_past *fuse_past_get(struct fuse_group *group, const char *route);
 /* Its present version came. */
 void fuse_past_changed(struct fuse_group *group, const struct fuse_change *change);
-/* Brings `accepted` up to date; `entry` is what the group has now. True: nothing is left to know. */
-bool fuse_past_update(struct fuse_group *group, struct fuse_past *past,
-                      const struct fuse_entry *entry);
+/* Every resource that somebody asks for was accepted with `entry`, the present version. */
+bool fuse_past_is_over(const struct fuse_group *group, const struct fuse_past *past,
+                       const struct fuse_entry *entry);
+/* Somebody accepted what the feed has in flight: maybe a version that was replaced meanwhile. */
+void fuse_past_accept(struct fuse_feed *feed);
 /* Somebody of the group accepted resources of this type with this version. `past` may be NULL. */
 bool fuse_past_is_proven(const struct fuse_group *group, const struct fuse_past *past,
                          const struct fuse_entry *entry, int type);

@@ -39,6 +39,7 @@ struct fuse_past *fuse_past_get(struct fuse_group *group, const char *route)
         past = chassis_base_zalloc(sizeof *past + len);
         memcpy(past->name, route, len);
         past->node.key = past->name;
+        chassis_list_init(&past->with_sent);
         fuse_tree_put(&group->judge.past, &past->node);
     }
     return past;
@@ -51,6 +52,7 @@ static void past_clear(struct fuse_past *past)
         fuse_entry_drop(&past->sent[i].entry);
     }
     past->n_sent = 0;
+    chassis_list_remove(&past->with_sent);
 }
 
 static void past_free(struct fuse_group *group, struct fuse_past *past)
@@ -145,22 +147,55 @@ bool fuse_past_is_proven(const struct fuse_group *group, const struct fuse_past 
 
 /* ---- what was accepted ---- */
 
-static void take_accepted(struct fuse_past *past, uint64_t accepted_at)
+/* The n-th of those that were sent was accepted: older ones say nothing any more. */
+static void take_sent(struct fuse_past *past, unsigned n)
 {
-    unsigned n = 0;
-    while (n < past->n_sent && past->sent[n].sequence <= accepted_at) {
-        n++;
-    }
-    if (n == 0) {
-        return;
-    }
     fuse_entry_drop(&past->accepted);
-    past->accepted = past->sent[n - 1].entry;
-    for (unsigned i = 0; i + 1 < n; i++) {
+    past->accepted = past->sent[n].entry;
+    for (unsigned i = 0; i < n; i++) {
         fuse_entry_drop(&past->sent[i].entry);
     }
-    past->n_sent -= n;
-    memmove(past->sent, past->sent + n, past->n_sent * sizeof past->sent[0]);
+    past->n_sent -= n + 1;
+    memmove(past->sent, past->sent + n + 1, past->n_sent * sizeof past->sent[0]);
+    if (past->n_sent == 0) {
+        chassis_list_remove(&past->with_sent);
+    }
+}
+
+struct flight {
+    const struct fuse_feed *feed;
+    bool has;
+};
+
+static void look_in_flight(struct fuse_slot *slot, void *data)
+{
+    struct flight *flight = data;
+    if (slot->type == flight->feed->type) {
+        const struct fuse_sub *sub = fuse_feed_find(flight->feed, slot->name);
+        flight->has = flight->has || (sub != NULL && (sub->flags & FUSE_SUB_IN_FLIGHT) != 0);
+    }
+}
+
+void fuse_past_accept(struct fuse_feed *feed)
+{
+    struct fuse_group *group = feed->session->group;
+    bool decides = feed->type == FUSE_ROUTES;
+    chassis_list_foreach_safe (link, &group->judge.with_sent) {
+        struct fuse_past *past = chassis_list_entry(link, struct fuse_past, with_sent);
+        for (unsigned i = past->n_sent; decides && i-- > 0;) {
+            struct flight flight = {.feed = feed};
+            if (feed->sent_sequence < past->sent[i].from ||
+                feed->sent_sequence >= past->sent[i].until) {
+                continue;
+            }
+            fuse_past_each_slot(group, &(struct fuse_change){.after = &past->sent[i].entry},
+                                look_in_flight, &flight);
+            if (flight.has) {
+                take_sent(past, i);
+                break;
+            }
+        }
+    }
 }
 
 /* What decides whether a route was accepted: that it was as a route, or, where nobody asks for routes,
@@ -170,16 +205,16 @@ static uint64_t accepted_at(const struct proof *proof)
     return proof->routes ? proof->by_routes : proof->clusters ? proof->by_clusters : 0;
 }
 
-bool fuse_past_update(struct fuse_group *group, struct fuse_past *past,
-                      const struct fuse_entry *entry)
+bool fuse_past_is_over(const struct fuse_group *group, const struct fuse_past *past,
+                       const struct fuse_entry *entry)
 {
     struct proof proof = {.type = -1, .sequence = past->sequence};
     fuse_past_each_slot(group, &(struct fuse_change){.after = entry}, prove_slot, &proof);
-    take_accepted(past, accepted_at(&proof));
     return !proof.unproven;
 }
 
-static void push_sent(struct fuse_past *past, const struct fuse_entry *entry, uint64_t sequence)
+static void push_sent(struct fuse_group *group, struct fuse_past *past,
+                      const struct fuse_entry *entry, uint64_t from)
 {
     if (past->n_sent == FUSE_PAST_SENT_MAX) { /* nobody answers: the oldest is the least likely */
         fuse_entry_drop(&past->sent[0].entry);
@@ -187,7 +222,10 @@ static void push_sent(struct fuse_past *past, const struct fuse_entry *entry, ui
         memmove(past->sent, past->sent + 1, past->n_sent * sizeof past->sent[0]);
     }
     fuse_entry_copy(&past->sent[past->n_sent].entry, entry);
-    past->sent[past->n_sent++].sequence = sequence;
+    past->sent[past->n_sent].from = from;
+    past->sent[past->n_sent++].until = group->xds->sequence;
+    chassis_list_remove(&past->with_sent);
+    chassis_list_append(&group->judge.with_sent, &past->with_sent);
 }
 
 void fuse_past_changed(struct fuse_group *group, const struct fuse_change *change)
@@ -196,6 +234,13 @@ void fuse_past_changed(struct fuse_group *group, const struct fuse_change *chang
     struct fuse_past *past = fuse_past_find(group, name);
     struct proof proof = {.type = -1, .sequence = past != NULL ? past->sequence : 1};
     fuse_past_each_slot(group, change, prove_slot, &proof);
+    bool kept_away = fuse_view_is_overridden(group->view, name);
+    uint64_t since = past != NULL && past->sequence != 0 ? past->sequence : 1;
+    bool was_sent = change->before != NULL && !kept_away && proof.sent >= since;
+    bool was_accepted = accepted_at(&proof) >= since;
+    if (was_sent && !was_accepted) {
+        group->judge.replaced = group->xds->sequence;
+    }
     if (change->after == NULL) {
         if (past != NULL) {
             past_free(group, past);
@@ -205,23 +250,20 @@ void fuse_past_changed(struct fuse_group *group, const struct fuse_change *chang
     if (past == NULL && !proof.asked) {
         return; /* nobody asks for anything made of it */
     }
-    bool kept_away = fuse_view_is_overridden(group->view, name);
     if (past == NULL) {
         past = fuse_past_get(group, name);
     }
-    if (change->before != NULL && !kept_away) {
-        uint64_t since = past->sequence != 0 ? past->sequence : 1;
-        if (proof.sent >= since) {
-            push_sent(past, change->before, since);
-        }
-        take_accepted(past, accepted_at(&proof));
+    if (was_sent && was_accepted) {
+        fuse_entry_drop(&past->accepted);
+        fuse_entry_copy(&past->accepted, change->before);
+    } else if (was_sent) {
+        push_sent(group, past, change->before, since);
     }
     const struct fuse_entry *instead = fuse_view_replacement(group->view, name);
     if (past->accepted.route == NULL && instead != NULL) {
         fuse_entry_copy(&past->accepted, instead);
     }
     past->sequence = group->xds->sequence;
-    past->tried = 0;
     fuse_past_untidy(group);
 }
 
@@ -250,7 +292,7 @@ void fuse_past_tidy(struct chassis_timer *timer)
         struct fuse_past *past = fuse_tree_entry(node, struct fuse_past, node);
         const struct fuse_entry *entry = fuse_view_route(group->view, past->name);
         bool kept_away = fuse_view_is_overridden(group->view, past->name);
-        if (!kept_away && (entry == NULL || fuse_past_update(group, past, entry))) {
+        if (!kept_away && (entry == NULL || fuse_past_is_over(group, past, entry))) {
             gone[n++] = past;
         }
     }

@@ -174,6 +174,7 @@ static void release(struct quarantine *q, bool remove)
     }
     if (group != NULL) {
         fuse_group_restore(group, q->route);
+        fuse_judge_capture(group, q->route);
     }
     forget(q);
 }

@@ -68,6 +68,7 @@ struct fuse_feed {
     bool owed;             /* a response is due even if it is empty */
     bool outstanding;      /* the last response is neither accepted nor refused */
     bool unjudged;         /* refused, and nobody has looked why */
+    bool contrary;         /* refuses everything, it seems: see judge.h */
     struct fuse_state has; /* after the last response */
     struct fuse_state sent, accepted; /* as in responses */
     uint64_t sent_sequence;           /* the server's when it was made */

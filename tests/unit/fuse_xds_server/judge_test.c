@@ -5,7 +5,7 @@
 
 struct taster { /* a proxy that refuses what it cannot digest */
     struct client client;
-    bool refuses_all;
+    bool refuses_all, open;
     unsigned rounds, refusals;
     const char *names;
 };
@@ -21,11 +21,17 @@ static bool contains_bad(const struct answer *answer)
     return false;
 }
 
+static void taster_open_by(struct taster *t, struct rig *rig, enum fuse_xds_protocol protocol,
+                           const char *id, const char *names)
+{
+    *t = (struct taster){.names = names, .open = true};
+    client_open(&t->client, rig, protocol, "edge", id);
+    client_ask(&t->client, FUSE_ROUTES, .names = names);
+}
+
 static void taster_open(struct taster *t, struct rig *rig, const char *id, const char *names)
 {
-    *t = (struct taster){.names = names};
-    client_open(&t->client, rig, FUSE_XDS_DELTA, "edge", id);
-    client_ask(&t->client, FUSE_ROUTES, .names = names);
+    taster_open_by(t, rig, FUSE_XDS_DELTA, id, names);
 }
 
 /* Answers one answer; false: there was none. */
@@ -39,7 +45,8 @@ static bool taster_taste(struct taster *t)
     t->rounds++;
     t->refusals += refuse;
     client_ask(&t->client, answer->type, .nonce = answer->nonce,
-               .error = refuse ? "bad, it says" : NULL);
+               .error = refuse ? "bad, it says" : NULL,
+               .names = t->client.protocol == FUSE_XDS_SOTW ? t->names : NULL);
     answer_free(answer);
     assert_true(t->rounds < 10000);
     return true;
@@ -382,6 +389,150 @@ static void exactly_the_bad_are_found_whatever_their_number(void **state)
     }
 }
 
+static void the_group_falls_back_to_what_it_accepted_last(void **state)
+{
+    struct rig *rig = *state;
+    struct taster t;
+    rig_route(rig, "a", "shop", "x", "one");
+    taster_open(&t, rig, "p", "shop");
+    taste_all(&t, 1);
+    rig_route(rig, "a", "shop", "x", "two");
+    uint64_t second = rig->revision;
+    rig_turn(rig); /* is out */
+    rig_route(rig, "a", "shop", "x", "three");
+    rig_turn(rig);
+    rig_route(rig, "a", "shop", "x", "bad");
+    rig_turn(rig);
+    taste_all(&t, 1);
+    assert_int_equal(rig->n_stored, 1);
+    assert_int_equal(rig->stored[0].instead, second);
+    client_close(&t.client);
+}
+
+static void a_bad_cluster_of_a_route_is_the_routes_fault(void **state)
+{
+    struct rig *rig = *state;
+    struct taster t;
+    rig_route(rig, "a", "shop", "x", "");
+    taster_open(&t, rig, "p", "shop");
+    client_ask(&t.client, FUSE_CLUSTER, .names = "*");
+    taste_all(&t, 1);
+    fixture_put(
+        rig->model, ++rig->revision,
+        route(.name = "b", .host = "shop", .path = "/b", .service = "y/bad", .http2 = true));
+    fixture_put(rig->model, ++rig->revision,
+                route(.name = "c", .host = "shop", .path = "/c", .service = "z", .http2 = true));
+    taste_all(&t, 1);
+    assert_int_equal(quarantined(rig, "b"), 1);
+    assert_int_equal(rig->n_stored, 1);
+    client_close(&t.client);
+}
+
+/* ---- while everything goes on ---- */
+
+enum { CHURN_ROUTES = 12, CHURN_TASTERS = 3 };
+struct churn {
+    struct rig rig;
+    struct chassis_prng prng;
+    struct taster tasters[CHURN_TASTERS];
+    bool bad[CHURN_ROUTES], there[CHURN_ROUTES];
+};
+
+static void churn_open(struct churn *c, unsigned i)
+{
+    static const char *const ids[] = {"p", "q", "r"};
+    taster_open_by(&c->tasters[i], &c->rig, i == 1 ? FUSE_XDS_SOTW : FUSE_XDS_DELTA, ids[i],
+                   i == 2 ? "listener/default shop" : "listener/default");
+}
+
+static void churn_route(struct churn *c, bool bad)
+{
+    unsigned i = (unsigned)chassis_prng_below(&c->prng, CHURN_ROUTES);
+    char name[16], mark[32];
+    snprintf(name, sizeof name, "r%u", i);
+    snprintf(mark, sizeof mark, "%s%llu", bad ? "bad" : "",
+             (unsigned long long)chassis_prng_below(&c->prng, 4));
+    c->there[i] = !chassis_prng_chance(&c->prng, 0.15);
+    c->bad[i] = bad;
+    if (c->there[i]) {
+        rig_route(&c->rig, name, i % 2 == 0 ? "shop" : "other", "x", mark);
+    } else {
+        rig_unroute(&c->rig, name);
+    }
+}
+
+static void churn_step(struct churn *c)
+{
+    unsigned i = (unsigned)chassis_prng_below(&c->prng, CHURN_TASTERS);
+    double what = chassis_prng_unit(&c->prng);
+    if (what < 0.2) {
+        churn_route(c, chassis_prng_chance(&c->prng, 0.3));
+    } else if (what < 0.22 && c->tasters[i].open) {
+        client_close(&c->tasters[i].client);
+        c->tasters[i].open = false;
+    } else if (what < 0.3 && !c->tasters[i].open) {
+        churn_open(c, i);
+    } else if (what < 0.32) {
+        rig_pass(&c->rig, chassis_prng_below(&c->prng, 12) * CHASSIS_NS_PER_S);
+    } else if (c->tasters[i].open) {
+        taster_taste(&c->tasters[i]);
+    }
+    if (chassis_prng_chance(&c->prng, 0.7)) {
+        rig_turn(&c->rig);
+    }
+}
+
+static void churn_end(struct churn *c, uint64_t seed)
+{
+    for (unsigned i = 0; i < CHURN_TASTERS; i++) {
+        if (!c->tasters[i].open) {
+            churn_open(c, i);
+        }
+    }
+    taste_all(c->tasters, CHURN_TASTERS);
+    const struct fuse_view *view = fuse_xds_view(c->rig.xds, "edge");
+    for (unsigned i = 0; i < CHURN_ROUTES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "r%u", i);
+        const struct fuse_entry *newest = fuse_model_route(c->rig.model, name);
+        const struct fuse_entry *seen = fuse_view_route(view, name);
+        if (newest != NULL && (seen == newest) == c->bad[i]) {
+            fail_msg("seed %llu: route %s is %s", (unsigned long long)seed, name,
+                     c->bad[i] ? "bad, and offered" : "good, and kept away");
+        }
+        if (newest != NULL && (quarantined(&c->rig, name) != 0) != c->bad[i]) {
+            fail_msg("seed %llu: of route %s the store knows something else",
+                     (unsigned long long)seed, name);
+        }
+        if (seen != NULL && strstr(seen->route->path, "/bad") != NULL) {
+            fail_msg("seed %llu: route %s is bad, and seen", (unsigned long long)seed, name);
+        }
+    }
+}
+
+static void the_bad_are_found_while_everything_changes(void **state)
+{
+    const char *only = getenv("DRAFT_SEED");
+    uint64_t from = only != NULL ? strtoull(only, NULL, 10) : 1, to = only != NULL ? from : 300;
+    for (uint64_t seed = from; seed <= to; seed++) {
+        struct churn *c = chassis_base_zalloc(sizeof *c);
+        chassis_prng_init(&c->prng, seed);
+        rig_start(&c->rig, true);
+        for (unsigned i = 0; i < CHURN_TASTERS; i++) {
+            churn_open(c, i);
+        }
+        for (unsigned i = 0; i < 300; i++) {
+            churn_step(c);
+        }
+        churn_end(c, seed);
+        for (unsigned i = 0; i < CHURN_TASTERS; i++) {
+            client_close(&c->tasters[i].client);
+        }
+        rig_stop(&c->rig);
+        free(c);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_set_up, rig_tear_down)
 int main(void)
 {
@@ -395,7 +546,10 @@ int main(void)
         T(without_a_proxy_suspects_stay_out_until_one_comes),
         T(a_silent_proxy_does_not_hold_up_the_others),
         T(after_a_restart_the_bad_one_of_many_is_found),
+        T(the_group_falls_back_to_what_it_accepted_last),
+        T(a_bad_cluster_of_a_route_is_the_routes_fault),
         cmocka_unit_test(quarantines_outlive_a_restart),
+        cmocka_unit_test(the_bad_are_found_while_everything_changes),
         cmocka_unit_test(exactly_the_bad_are_found_whatever_their_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
