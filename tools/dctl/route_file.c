@@ -12,6 +12,7 @@ struct reading {
     const char *name; /* of the file, for errors */
     struct dctl_routes *routes;
     struct chassis_error *err;
+    bool blame; /* the route was refused: which field is it? */
 };
 
 /* --- text to trees --- */
@@ -137,6 +138,46 @@ static const ProtobufCFieldDescriptor *field_of(const ProtobufCMessageDescriptor
     return NULL;
 }
 
+static int parse(const struct reading *r, const ProtobufCMessageDescriptor *type,
+                 const struct dctl_node *map, ProtobufCMessage **ret_message,
+                 struct chassis_error *err)
+{
+    struct chassis_buf json = {0};
+    dctl_write_json(map, -1, &json);
+    int rc = chassis_json_parse(type, chassis_buf_view(&json), dctl_types(), false, &r->d->arena,
+                                ret_message, err);
+    chassis_buf_fini(&json);
+    return rc;
+}
+
+/* Is it this value that the parser does not take? */
+static int blame_value(const struct reading *r, const ProtobufCMessageDescriptor *type,
+                       const struct dctl_node *node, const char *path)
+{
+    struct chassis_error err = {0};
+    struct dctl_node *map = dctl_map(&r->d->arena);
+    struct dctl_node *alone = chassis_arena_alloc(&r->d->arena, sizeof *alone);
+    ProtobufCMessage *message;
+    *alone = *node;
+    alone->next = NULL;
+    dctl_add(map, node->key, alone);
+    if (parse(r, type, map, &message, &err) == 0) {
+        return 0;
+    }
+    const char *place = strstr(err.text, "column ");
+    const char *why = place != NULL ? strstr(place, ": ") : NULL;
+    return node->line != 0 ? chassis_error_set(r->err, err.code, "%s:%u: %s: %s", r->name,
+                                               node->line, path, why != NULL ? why + 2 : err.text)
+                           : chassis_error_set(r->err, err.code, "%s: %s: %s", r->name, path,
+                                               why != NULL ? why + 2 : err.text);
+}
+
+static bool is_value(const ProtobufCFieldDescriptor *f)
+{
+    return f->type != PROTOBUF_C_TYPE_MESSAGE ||
+           f->descriptor == &google__protobuf__duration__descriptor;
+}
+
 /* Check that every key is a field, and put values into the form that the parser of JSON takes. */
 static int fit(const struct reading *r, const ProtobufCMessageDescriptor *type,
                struct dctl_node *map, const char *path)
@@ -148,6 +189,9 @@ static int fit(const struct reading *r, const ProtobufCMessageDescriptor *type,
         int rc = f == NULL                               ? wrong(r, n, "there is no field", here)
                  : f->label == PROTOBUF_C_LABEL_REPEATED ? fit_list(r, f, n, here)
                                                          : fit_value(r, f, n, here);
+        if (rc == 0 && r->blame && is_value(f)) {
+            rc = blame_value(r, type, n, here);
+        }
         if (rc != 0) {
             return rc;
         }
@@ -167,20 +211,23 @@ static int add_route(const struct reading *r, struct dctl_node *map)
             dctl_add(said, n->key, n);
         }
     }
-    int rc = fit(r, &core__control_plane__networking__v1__route__descriptor, said, "");
+    const ProtobufCMessageDescriptor *type =
+        &core__control_plane__networking__v1__route__descriptor;
+    struct chassis_error err = {0};
+    ProtobufCMessage *message;
+    int rc = fit(r, type, said, "");
     if (rc != 0) {
         return rc;
     }
-    struct chassis_buf json = {0};
-    ProtobufCMessage *message;
-    dctl_write_json(said, -1, &json);
-    rc = chassis_json_parse(&core__control_plane__networking__v1__route__descriptor,
-                            chassis_buf_view(&json), dctl_types(), false, &r->d->arena, &message,
-                            r->err);
-    chassis_buf_fini(&json);
-    if (rc != 0) {
-        return said->line != 0 ? chassis_error_wrap(r->err, "%s:%u", r->name, said->line)
-                               : chassis_error_wrap(r->err, "%s", r->name);
+    if (parse(r, type, said, &message, &err) != 0) {
+        struct reading again = *r;
+        again.blame = true;
+        rc = fit(&again, type, said, "");
+        if (rc == 0) {
+            rc = chassis_error_set(r->err, err.code, "%s, route at line %u: %s", r->name,
+                                   said->line != 0 ? said->line : 1, err.text);
+        }
+        return rc;
     }
     if (routes->n == routes->cap) {
         size_t cap = routes->cap != 0 ? routes->cap * 2 : 16;
@@ -289,7 +336,8 @@ int dctl_routes_read(struct dctl *d, const char *file, struct dctl_routes *ret_r
 {
     bool standard = strcmp(file, "-") == 0;
     struct dctl_routes routes = {0};
-    struct reading r = {d, standard ? "standard input" : file, &routes, err};
+    struct reading r = {
+        .d = d, .name = standard ? "standard input" : file, .routes = &routes, .err = err};
     struct chassis_view text;
     int rc = dctl_read_input(d, standard ? "-" : chassis_arena_printf(&d->arena, "@%s", file),
                              &text, err);
