@@ -395,7 +395,7 @@ def compaction_eats_no_history(running):
             blueprint.set("noise", str(time.monotonic()))
             code, _ = status_of(lambda: blueprint.get("old", at_revision=first))
             return code == "OUT_OF_RANGE"
-        wait_for("compaction", compacted, 60)
+        wait_for("compaction", compacted, 180)
     check(True, "revisions of the first versions are compacted")
     history = fuse.history("a")
     check([v.version for v in history[1:]] == versions[:3:-1] and len(history) == 5,

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/list.h"
+#include "base/prng.h"
 #include "record.h"
 #include "shadow.h"
 
@@ -13,7 +14,8 @@ enum {
     VERSIONS_KEPT = 20,
     ROUTES_MAX = 100000,
     CHANGES_MAX = 1000,
-    ATTEMPTS_MAX = 6,
+    ATTEMPTS_MAX = 16, /* each a little later: of writers who meet again and again none starves */
+    PAUSE_NS = 500000, /* at most, times the attempts so far */
     MODEL_WAIT_MS = 1000, /* for what was committed to come back */
 };
 
@@ -22,6 +24,7 @@ struct fuse_controller {
     struct chassis_list changes; /* under way */
     struct chassis_list written; /* committed, until the model has them */
     unsigned n_changes;
+    struct chassis_prng prng;
     struct chassis_counter *writes, *refusals, *conflicts, *unchanged;
     struct chassis_gauge *routes;
 };
@@ -36,6 +39,7 @@ struct change {
     bool has_expected;
     uint64_t expected;
     unsigned attempts;
+    struct chassis_timer again;   /* after a faster writer */
     struct chassis_timer give_up; /* waiting for the model */
     uint64_t version;
     struct fuse_problems problems;
@@ -179,14 +183,22 @@ static void ask_store(struct change *ch)
     store->ops->read(store, ch->name, on_read, ch);
 }
 
+static void on_again(struct chassis_timer *timer)
+{
+    ask_store(chassis_container_of(timer, struct change, again));
+}
+
 static void on_written(int code, const struct chassis_error *err, uint64_t version, void *data)
 {
     struct change *ch = data;
     if (code == 0) {
         committed(ch, version);
     } else if (code == CHASSIS_ABORTED && !ch->has_expected && ++ch->attempts < ATTEMPTS_MAX) {
-        chassis_counter_add(ch->controller->conflicts, 1);
-        ask_store(ch);
+        struct fuse_controller *c = ch->controller;
+        chassis_counter_add(c->conflicts, 1);
+        ch->again.run = on_again;
+        chassis_post_after(c->options.loop, &ch->again,
+                           chassis_prng_below(&c->prng, ch->attempts * PAUSE_NS));
     } else {
         finish(ch, code, err, false);
     }
@@ -389,6 +401,7 @@ struct fuse_controller *fuse_controller_new(const struct fuse_controller_options
     c->options.changes_max = options->changes_max != 0 ? options->changes_max : CHANGES_MAX;
     chassis_list_init(&c->changes);
     chassis_list_init(&c->written);
+    chassis_prng_init(&c->prng, (uint64_t)options->wall_ns(NULL) ^ (uintptr_t)c);
     c->writes = chassis_counter("fuse_route_writes_total", "Changes of routes committed.", NULL, 0);
     c->unchanged = chassis_counter("fuse_route_unchanged_total",
                                    "Routes added again as they were: nothing written.", NULL, 0);
