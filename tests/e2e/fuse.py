@@ -424,6 +424,26 @@ def who_leaves_is_awaited(running):
     ends_well(node)
 
 
+def what_happens_to_processes_has_a_revision(running):
+    cluster = running.cluster(1)
+    echo = running.echo(cluster)
+    with client(cluster.addresses[0]) as blueprint:
+        pid = wait_for("echo's pid", lambda: next(iter(blueprint.processes(name="echo")), None))
+        events = blueprint.server_stream(f"{Client.SD}/Watch", sd_pb.WatchRequest(),
+                                         sd_pb.ProcessEvent, 60)
+        first = next(events)
+        check(first.type == sd_pb.ProcessEvent.JOINED and first.revision == 0,
+              "what was there has none but its incarnation")
+        synced = first
+        while synced.type != sd_pb.ProcessEvent.SYNCED:
+            synced = next(events)
+        check(synced.revision >= first.process.incarnation, "the list has one")
+        echo.stop()
+        left = next(e for e in events if e.type == sd_pb.ProcessEvent.LEFT)
+        check(left.process.pid == pid and left.revision > synced.revision, "and each change")
+        events.cancel()
+
+
 def a_route_may_leave_out_who_it_is_from(running):
     cluster = running.cluster(1)
     node = start_fuse(running, cluster, ["--service.network.operator_loopback=never"])
@@ -505,4 +525,5 @@ def data_planes_are_programmed(running):
 main(routes_have_a_life, why_a_request_goes_where_it_goes, watchers_see_every_change,
      a_slow_watcher_costs_nothing_and_catches_up, two_fuses_and_their_restarts_agree,
      blueprint_may_go_and_come, compaction_eats_no_history, who_leaves_is_awaited,
+     what_happens_to_processes_has_a_revision,
      a_route_may_leave_out_who_it_is_from, data_planes_are_programmed)
