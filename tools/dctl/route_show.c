@@ -3,7 +3,7 @@
 
 #include "routes.h"
 
-struct dctl_node *dctl_route_state_node(struct dctl *d, const route_state *state)
+struct dctl_node *dctl_route_state_node(struct dctl *d, const route_state *state, bool targets)
 {
     struct chassis_arena *a = &d->arena;
     struct dctl_node *map =
@@ -12,7 +12,7 @@ struct dctl_node *dctl_route_state_node(struct dctl *d, const route_state *state
     for (struct dctl_node *n = whole->first, *next; n != NULL; n = next) {
         next = n->next;
         n->next = NULL;
-        if (strcmp(n->key, "route") != 0) {
+        if (strcmp(n->key, "route") != 0 && (targets || strcmp(n->key, "targets") != 0)) {
             dctl_add(status, n->key, n);
         }
     }

@@ -43,7 +43,7 @@ static struct dctl_node *row_of(struct dctl *d, const route_state *s)
     static const route_message none = CORE__CONTROL_PLANE__NETWORKING__V1__ROUTE__INIT;
     const route_message *route = s->route != NULL ? s->route : &none;
     if (d->format != DCTL_TABLE) {
-        return dctl_route_state_node(d, s);
+        return dctl_route_state_node(d, s, false);
     }
     struct dctl_node *row = dctl_map(&d->arena);
     const char *host = route->match != NULL ? route->match->host : "";
@@ -205,7 +205,7 @@ int dctl_routes_get(struct dctl *d, int argc, char **argv)
     if (d->format == DCTL_TABLE && state->route != NULL) {
         print_state(d, state);
     } else {
-        dctl_print(d, dctl_route_state_node(d, state), NULL);
+        dctl_print(d, dctl_route_state_node(d, state, true), NULL);
     }
     return DCTL_OK;
 }

@@ -33,8 +33,9 @@ int dctl_routes_given(struct dctl *d, const char *name, struct dctl_routes *ret_
 bool dctl_split(struct dctl *d, const char *text, char at, char **ret_left, char **ret_right);
 
 /* route_show.c */
-/* The route as files say it, and what Fuse knows about it under `status`. */
-struct dctl_node *dctl_route_state_node(struct dctl *d, const route_state *state);
+/* The route as files say it, and what Fuse knows about it under `status`, where lists have no
+ * targets. */
+struct dctl_node *dctl_route_state_node(struct dctl *d, const route_state *state, bool targets);
 /* For tables: "prefix /api, GET", "echo 90, echo-next 10". */
 const char *dctl_route_match_text(struct dctl *d, const route_message *route);
 const char *dctl_route_targets_text(struct dctl *d, const route_message *route);

@@ -476,6 +476,7 @@ static void what_get_prints_can_be_added_again(void **state)
         assert_true(chassis_view_eq(chassis_buf_view(&before), chassis_buf_view(&kept.route)));
     }
     r = ASK("routes", "list", "-o", "yaml"); /* a list, too: "a" and "b" */
+    assert_null(strstr(r.out, "endpoints:"));
     f = fopen(file, "w");
     fputs(r.out, f);
     fclose(f);
