@@ -64,6 +64,14 @@ static void quarantine(void *data, const char *group, const char *name, struct c
     }
 }
 
+static void view_changed(void *data, const char *group)
+{
+    struct fuse_core *core = data;
+    if (core->options.regrouped != NULL) {
+        core->options.regrouped(core->options.data, group);
+    }
+}
+
 static void synced(void *data)
 {
     struct fuse_core *core = data;
@@ -205,6 +213,8 @@ void fuse_core_start(struct fuse_core *core, const struct fuse_core_options *opt
         .loop = options->loop,
         .log = chassis_log_module("fuse.xds"),
         .wall_ns = options->wall_ns,
+        .view_changed = view_changed,
+        .view_data = core,
     });
     core->controller = fuse_controller_new(&(struct fuse_controller_options){
         .model = core->model,

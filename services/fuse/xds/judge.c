@@ -40,6 +40,10 @@ static void view_changed(struct fuse_group *group, const struct fuse_entry *befo
     if (before != NULL || after != NULL) {
         fuse_group_touch(group, &(struct fuse_change){.before = before, .after = after});
     }
+    const struct fuse_xds_options *options = &group->xds->options;
+    if (group->pinned && options->view_changed != NULL) {
+        options->view_changed(options->view_data, group->name);
+    }
 }
 
 void fuse_group_override(struct fuse_group *group, const char *route,

@@ -31,6 +31,10 @@ struct fuse_xds_options {
     int64_t (*wall_ns)(void *data);
     void *wall_data;
     unsigned proxies_max; /* 0 = 10,000 */
+    /* A view that fuse_xds_view gave away is another now, without a change of the model: a route is kept
+     * away, or no longer. May be NULL. */
+    void (*view_changed)(void *data, const char *group);
+    void *view_data;
 };
 struct fuse_xds *fuse_xds_new(const struct fuse_xds_options *options);
 /* Sessions must be closed before. */

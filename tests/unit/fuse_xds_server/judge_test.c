@@ -122,6 +122,23 @@ static void a_new_bad_route_is_absent_until_it_changes(void **state)
     client_close(&t.client);
 }
 
+static void who_keeps_a_view_is_told_that_it_changed(void **state)
+{
+    struct rig *rig = *state;
+    struct taster t;
+    struct fuse_view *view = fuse_xds_view(rig->xds, "edge");
+    rig_route(rig, "a", "shop", "x", "");
+    taster_open(&t, rig, "p", "shop");
+    taste_all(&t, 1);
+    rig_route(rig, "b", "shop", "x", "bad");
+    assert_int_equal(rig->view_changes, 0);
+    assert_non_null(fuse_view_route(view, "b"));
+    taste_all(&t, 1);
+    assert_true(rig->view_changes > 0);
+    assert_null(fuse_view_route(view, "b"));
+    client_close(&t.client);
+}
+
 static void other_groups_keep_the_route(void **state)
 {
     struct rig *rig = *state;
@@ -539,6 +556,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(the_bad_route_is_kept_away_and_the_others_go_on),
         T(a_new_bad_route_is_absent_until_it_changes),
+        T(who_keeps_a_view_is_told_that_it_changed),
         T(other_groups_keep_the_route),
         T(a_proxy_that_refuses_everything_convicts_nobody),
         T(what_others_of_the_group_accepted_is_not_in_doubt),

@@ -115,6 +115,12 @@ static int64_t wall_ns(void *data)
     return 1700000000000000000 + (int64_t)rig->now_ns;
 }
 
+static void view_changed(void *data, const char *group)
+{
+    struct rig *rig = data;
+    rig->view_changes++;
+}
+
 void rig_start(struct rig *rig, bool ready)
 {
     static const struct fuse_socket_listener listeners[] = {
@@ -136,6 +142,8 @@ void rig_start(struct rig *rig, bool ready)
                                                        .log = chassis_log_module("fuse.xds"),
                                                        .wall_ns = wall_ns,
                                                        .wall_data = rig,
+                                                       .view_changed = view_changed,
+                                                       .view_data = rig,
                                                        .proxies_max = 2000});
     if (ready) {
         fuse_xds_ready(rig->xds);

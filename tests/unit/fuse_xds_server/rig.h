@@ -28,6 +28,7 @@ struct rig {
     struct fuse_store store;
     struct fuse_xds *xds;
     uint64_t revision;
+    unsigned view_changes; /* told of */
     struct rig_quarantine *stored;
     unsigned n_stored;
     /* Versions the store gives, once. */
