@@ -141,11 +141,15 @@ static void on_turn(struct chassis_timer *timer)
     if (!h->ready) {
         return;
     }
+    uint64_t now = chassis_now_ns(h->loop);
     if (h->phase == FUSE_HAPROXY_IDLE && !h->servers.busy && h->must_look) {
-        haproxy_look(h);
+        if (now >= h->look_at_ns) {
+            haproxy_look(h);
+        } else {
+            chassis_post_after(h->loop, &h->turn, h->look_at_ns - now);
+        }
     } else if (h->phase == FUSE_HAPROXY_IDLE && !h->must_look &&
                (h->changed || h->master.pid == 0)) {
-        uint64_t now = chassis_now_ns(h->loop);
         if (now >= h->not_before_ns) {
             haproxy_apply(h);
         } else {

@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,6 +12,8 @@
 
 /* Workers that are ending make the next reload wait: each new one keeps the old ones' memory alive. */
 enum { PER_OLD_WORKER_MS = 250, GAP_MAX_MS = 5000 };
+/* 100 ms, 200 ms … 1.6 s */
+enum { DEAF_LOOKS_MAX = 5, DEAF_WAIT_MS = 50 };
 
 static void path_of(const struct fuse_haproxy *h, const char *name, char ret_path[256])
 {
@@ -28,6 +31,7 @@ static void work_look(struct fuse_haproxy_job *job)
     job->master = (struct fuse_master){0};
     chassis_buf_clear(&job->state);
     job->rc = fuse_master_look(h->directory, &job->master, &job->err);
+    job->deaf = job->rc != 0 ? fuse_master_of_file(h->directory) : 0;
     if (job->rc != 0 || job->master.worker == 0) {
         return;
     }
@@ -46,8 +50,30 @@ static void work_look(struct fuse_haproxy_job *job)
     fuse_runtime_fini(&batch);
 }
 
+/* A second one must not be started: it would take the sockets' names and fail at the ports. A master
+ * may be busy for a while; one that stays deaf is told to end when its requests have. */
+static void on_deaf(struct fuse_haproxy *h, struct fuse_haproxy_job *job)
+{
+    h->phase = FUSE_HAPROXY_IDLE;
+    h->deaf_looks++;
+    chassis_log_warn(h->options.log, "haproxy lives but does not answer",
+                     chassis_f_i64("process", job->deaf), chassis_f_err(&job->err));
+    if (h->deaf_looks > DEAF_LOOKS_MAX) {
+        h->deaf_looks = 0;
+        h->given_up = job->deaf;
+        kill(job->deaf, SIGUSR1);
+        return;
+    }
+    h->look_at_ns = chassis_now_ns(h->loop) + (DEAF_WAIT_MS << h->deaf_looks) * CHASSIS_NS_PER_MS;
+}
+
 static void on_looked(struct fuse_haproxy *h, struct fuse_haproxy_job *job)
 {
+    if (job->deaf != 0 && job->deaf != h->given_up) {
+        on_deaf(h, job);
+        return;
+    }
+    h->deaf_looks = 0;
     bool was = h->master.pid == job->master.pid && h->master.pid != 0;
     h->phase = FUSE_HAPROXY_IDLE;
     h->must_look = false;

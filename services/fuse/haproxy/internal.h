@@ -45,6 +45,7 @@ struct fuse_haproxy_job {
     /* in and out */
     struct fuse_master master;
     /* out */
+    pid_t deaf; /* a master that lives but does not answer */
     uint64_t structure;
     struct chassis_buf state;
 };
@@ -84,6 +85,9 @@ struct fuse_haproxy {
     unsigned long long start_time;
     int64_t connected_ns;
     uint64_t started_ns;    /* the last start by us */
+    uint64_t look_at_ns;    /* not before */
+    unsigned deaf_looks;    /* in a row */
+    pid_t given_up;         /* a deaf master that was told to end */
     bool must_look;         /* what runs is not known (any more) */
     struct fuse_plan *plan; /* what it runs; NULL = nothing of ours */
     struct fuse_live *live;

@@ -145,17 +145,29 @@ int fuse_master_reload(const char *directory, struct fuse_master *ret_master,
                                        (long)before.pid, RELOAD_TIMEOUT_MS / 1000);
 }
 
-bool fuse_process_lives(pid_t pid, unsigned long long *start_time)
+/* The first bytes of a small file as a text; its zeros become spaces. */
+static bool read_text(const char *path, char *ret_text, size_t size)
 {
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         return false;
     }
-    size_t n = fread(text, 1, sizeof text - 1, file);
+    size_t n = fread(ret_text, 1, size - 1, file);
     fclose(file);
-    text[n] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        ret_text[i] = (char)(ret_text[i] != '\0' ? ret_text[i] : ' ');
+    }
+    ret_text[n] = '\0';
+    return n != 0;
+}
+
+bool fuse_process_lives(pid_t pid, unsigned long long *start_time)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    if (!read_text(path, text, sizeof text)) {
+        return false;
+    }
     const char *rest = strrchr(text, ')'); /* the name may have anything in it */
     if (rest == NULL || rest[1] == '\0') {
         return false;
@@ -167,6 +179,23 @@ bool fuse_process_lives(pid_t pid, unsigned long long *start_time)
     unsigned long long started = rest != NULL ? strtoull(rest, NULL, 10) : 0;
     *start_time = *start_time == 0 ? started : *start_time;
     return state != 'Z' && state != 'X' && started == *start_time;
+}
+
+pid_t fuse_master_of_file(const char *directory)
+{
+    char path[256], text[2048], config[256];
+    snprintf(path, sizeof path, "%s/haproxy.pid", directory);
+    if (!read_text(path, text, sizeof text)) {
+        return 0;
+    }
+    long pid = strtol(text, NULL, 10);
+    unsigned long long started = 0;
+    snprintf(path, sizeof path, "/proc/%ld/cmdline", pid);
+    snprintf(config, sizeof config, " %s/haproxy.cfg ",
+             directory); /* else its number is another's */
+    bool ours = pid > 1 && fuse_process_lives((pid_t)pid, &started) &&
+                read_text(path, text, sizeof text) && strstr(text, config) != NULL;
+    return ours ? (pid_t)pid : 0;
 }
 
 void fuse_master_stop(pid_t pid)

@@ -34,6 +34,9 @@ int fuse_master_reload(const char *directory, struct fuse_master *ret_master,
                        struct chassis_error *err);
 /* Blocks until it and its workers are gone, at most 5 s. */
 void fuse_master_stop(pid_t pid);
+/* The master that was started in this directory, by its pid file: for one that lives but whose sockets
+ * answer no more. 0 = none. */
+pid_t fuse_master_of_file(const char *directory);
 /* Still the process it was when `*start_time` was 0 (it is filled in then). */
 bool fuse_process_lives(pid_t pid, unsigned long long *start_time);
 

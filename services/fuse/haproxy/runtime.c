@@ -57,9 +57,11 @@ static int dial(const char *path, int *ret_fd, struct chassis_error *err)
                                  path);
     }
     strcpy(address.sun_path, path);
-    int fd = CHASSIS_FAULT("fuse.haproxy.dial")
-                 ? -1
-                 : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && CHASSIS_FAULT("fuse.haproxy.dial")) {
+        close(fd);
+        return chassis_error_set(err, CHASSIS_UNAVAILABLE, "haproxy's socket '%s': fault", path);
+    }
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         int code = errno;
         if (fd >= 0) {

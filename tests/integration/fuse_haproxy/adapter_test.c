@@ -1,6 +1,8 @@
 #include "test.h"
 
+#include <arpa/inet.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -231,6 +233,37 @@ static void haproxy_outlives_a_fuse_that_is_killed(void **state)
     site_end(&s);
 }
 
+/* Somebody starts another one by hand: it takes the sockets' names before it fails at the port. */
+static void a_haproxy_that_cannot_be_reached_any_more_is_replaced(void **state)
+{
+    struct site s;
+    struct fuse_master before, after;
+    char command[1024];
+    site_begin(&s, 2);
+    site_put(&s, route(.name = "web", .service = "web"));
+    site_instance(&s, "web", 0, FUSE_INSTANCE_USABLE);
+    site_open(&s);
+    site_settle(&s);
+    site_master(&s, &before);
+    snprintf(
+        command, sizeof command,
+        "haproxy -W -D -f %s/haproxy.cfg -p %s/other.pid -S %s/master.sock,mode,600 2>/dev/null",
+        s.home, s.home, s.home);
+    assert_int_not_equal(system(command), 0);
+    assert_int_not_equal(fuse_master_look(s.home, &after, NULL), 0);
+    site_instance(&s, "web", 1, FUSE_INSTANCE_USABLE);
+    site_remove_instance(&s, "web", 0);
+    site_settle(&s);
+    site_master(&s, &after);
+    assert_int_not_equal(before.pid, after.pid);
+    lab_client_close(&s.client);
+    struct lab_answer a;
+    lab_get(&s.client, "any", "/", &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(a.server, 1);
+    site_end(&s);
+}
+
 static void a_haproxy_that_dies_is_started_again(void **state)
 {
     struct site s;
@@ -327,6 +360,69 @@ static void what_no_route_is_guilty_of_keeps_the_old_configuration(void **state)
     site_end(&s);
 }
 
+/* The check cannot see it: ports are taken at the reload. */
+static void a_listener_whose_port_is_taken_leaves_the_old_one_at_work(void **state)
+{
+    struct site s;
+    struct lab_answer a;
+    struct site_seen seen = {0};
+    site_begin(&s, 2);
+    site_put(&s, route(.name = "web", .service = "web"));
+    site_instance(&s, "web", 0, FUSE_INSTANCE_USABLE);
+    site_open(&s);
+    site_settle(&s);
+    struct sockaddr_in taken = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof taken;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (void *)&taken, len), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (void *)&taken, &len), 0);
+    s.listener.port = ntohs(taken.sin_port); /* nothing else runs that reads it */
+    site_put(&s, route(.name = "new", .path = "/new", .service = "web"));
+    for (int i = 0; i < 3000 && seen.refusals == 0; i++) {
+        site_see(&s, &seen);
+        poll(NULL, 0, 10);
+    }
+    assert_non_null(strstr(seen.words, "taken"));
+    site_instance(&s, "web", 1, FUSE_INSTANCE_USABLE);
+    site_remove_instance(&s, "web", 0);
+    bool moved = false;
+    for (int i = 0; i < 3000 && !moved; i++) {
+        lab_get(&s.client, "any", "/", &a);
+        moved = a.status == 200 && a.server == 1;
+        poll(NULL, 0, 10);
+    }
+    assert_true(moved);
+    close(fd);
+    site_settle(&s);
+    lab_client_close(&s.client);
+    s.client.port = s.listener.port;
+    assert_int_equal(status_of(&s, "/new"), 200);
+    site_end(&s);
+}
+
+static void whatever_connection_to_haproxy_fails_it_gets_its_servers(void **state)
+{
+    struct site s;
+    struct lab_answer a;
+    site_begin(&s, 2);
+    site_put(&s, route(.name = "web", .service = "web"));
+    site_instance(&s, "web", 1, FUSE_INSTANCE_USABLE);
+    site_open(&s);
+    site_settle(&s);
+    for (unsigned n = 1; n <= 4; n++) {
+        chassis_fault_arm("fuse.haproxy.dial", n);
+        site_instance(&s, "web", n % 2, FUSE_INSTANCE_UNHEALTHY);
+        site_instance(&s, "web", (n + 1) % 2, FUSE_INSTANCE_USABLE);
+        site_settle(&s);
+        chassis_fault_disarm();
+        lab_get(&s.client, "any", "/", &a);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(a.server, (n + 1) % 2);
+    }
+    site_end(&s);
+}
+
 static double ms_since(const struct timespec *from)
 {
     struct timespec to;
@@ -388,8 +484,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_new_route_is_a_new_configuration_and_the_old_connection_goes_on),
         cmocka_unit_test(the_next_fuse_takes_a_running_haproxy_over),
         cmocka_unit_test(a_haproxy_that_dies_is_started_again),
+        cmocka_unit_test(a_haproxy_that_cannot_be_reached_any_more_is_replaced),
         cmocka_unit_test(a_refused_route_is_found_and_left_out_and_the_rest_goes_on),
         cmocka_unit_test(what_no_route_is_guilty_of_keeps_the_old_configuration),
+        cmocka_unit_test(a_listener_whose_port_is_taken_leaves_the_old_one_at_work),
+        cmocka_unit_test(whatever_connection_to_haproxy_fails_it_gets_its_servers),
         cmocka_unit_test(ten_thousand_routes_are_taken_like_ten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
