@@ -88,9 +88,18 @@ static void stage_render(struct stage *s)
     write_plan(s);
 }
 
+/* A test that fails must not leave a HAProxy behind. */
+static pid_t running;
+static void stop_running(void)
+{
+    if (running != 0) {
+        kill(running, SIGTERM);
+    }
+}
+
 static void stage_run(struct stage *s)
 {
-    s->haproxy = spawn(s, "-db");
+    running = s->haproxy = spawn(s, "-db");
     struct lab_answer a = {0};
     for (int tries = 0; a.status == 0 && tries < 3000; tries++) {
         poll(NULL, 0, 5);
@@ -104,6 +113,7 @@ static void stage_end(struct stage *s)
     if (s->haproxy != 0) {
         kill(s->haproxy, SIGTERM);
         waitpid(s->haproxy, NULL, 0);
+        running = 0;
     }
     lab_client_close(&s->client);
     fuse_plan_free(s->plan);
@@ -181,5 +191,6 @@ int main(void)
         cmocka_unit_test(haproxy_does_what_explain_says),
         cmocka_unit_test(no_text_of_a_route_makes_haproxy_refuse),
     };
+    atexit(stop_running);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
