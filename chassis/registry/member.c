@@ -8,6 +8,7 @@
  *                              └── identity kept ──▶ OPENING (at the next node)
  *
  *   leave, from anywhere with an identity: LEAVING ── Finalize over ──▶ GONE
+ *                                          (no node could: again at the next, until close)
  *
  * | in           | event                              | then                                     |
  * |--------------|------------------------------------|------------------------------------------|
@@ -26,9 +27,11 @@
 #include "registry/internal.h"
 
 enum { NONCE_LIFE_S = 90, SILENT_REPORTS = 3, INTERVAL_MIN_MS = 100, INTERVAL_MAX_MS = 60000 };
+enum { FINALIZE_MS = 1000, FINALIZE_PAUSE_MS = 100 }; /* of one attempt, and between two */
 
 static void wait_and_retry(struct chassis_registry *r, uint64_t delay_ns);
 static void open_stream(struct chassis_registry *r);
+static void finalize(struct chassis_registry *r);
 
 static void enter(struct chassis_registry *r, enum registry_state state)
 {
@@ -256,7 +259,9 @@ static void on_closed(struct chassis_client_stream *stream, const struct chassis
     struct registry_member *m = &r->member;
     if (stream == m->stream) {
         m->stream = NULL;
-        chassis_cancel(r->loop, &m->timer);
+        if (m->state != REGISTRY_LEAVING) {
+            chassis_cancel(r->loop, &m->timer);
+        }
         if (!r->closing && (m->state == REGISTRY_OPENING || m->state == REGISTRY_MEMBER)) {
             failed(r, "lost Blueprint", status->code != 0 ? status->code : CHASSIS_UNAVAILABLE,
                    status->code != 0 ? status->text : "the node ended the stream");
@@ -315,9 +320,11 @@ static void on_timer(struct chassis_timer *timer)
         }
         return;
     }
+    case REGISTRY_LEAVING:
+        finalize(r);
+        return;
     case REGISTRY_OUT:
     case REGISTRY_INITIALIZING:
-    case REGISTRY_LEAVING:
     case REGISTRY_GONE:
         return;
     }
@@ -343,6 +350,15 @@ static void on_finalized(const struct chassis_reply *reply, void *data)
 {
     struct chassis_registry *r = data;
     struct registry_member *m = &r->member;
+    enum chassis_error_class c = chassis_status_class(reply->code);
+    if (!r->closing && (c == CHASSIS_CLASS_RETRY || c == CHASSIS_CLASS_REDIRECT)) {
+        /* The node is gone, or the cluster elects: whoever reads the registry sends calls here. */
+        (void)registry_next_attempt_ns(r, &m->backoff);
+        m->timer.run = on_timer;
+        chassis_post_after(r->loop, &m->timer, FINALIZE_PAUSE_MS * CHASSIS_NS_PER_MS);
+        registry_done_one(r);
+        return;
+    }
     chassis_log_info(r->log, "left", chassis_f_str("pid", m->pid), chassis_f_code(reply->code));
     if (m->stream != NULL) {
         chassis_stream_cancel(m->stream);
@@ -351,14 +367,9 @@ static void on_finalized(const struct chassis_reply *reply, void *data)
     registry_done_one(r);
 }
 
-void member_leave(struct chassis_registry *r)
+static void finalize(struct chassis_registry *r)
 {
     struct registry_member *m = &r->member;
-    m->leave_asked = true;
-    if (m->calling || m->state == REGISTRY_LEAVING || m->state == REGISTRY_GONE) {
-        return; /* on_initialized comes back here */
-    }
-    chassis_cancel(r->loop, &m->timer);
     struct chassis_error err = {0};
     struct chassis_client *client =
         m->pid[0] != '\0' && !r->closing ? registry_client(r, &m->backoff, &err) : NULL;
@@ -373,11 +384,22 @@ void member_leave(struct chassis_registry *r)
     chassis_buf_printf(&bearer, "Bearer %s", m->token.len != 0 ? (const char *)m->token.data : "");
     struct chassis_metadata metadata = {"authorization", (const char *)bearer.data};
     struct chassis_call_options options = {
-        .timeout_ms = r->options.call_timeout_ms, .metadata = &metadata, .n_metadata = 1};
+        .timeout_ms = FINALIZE_MS, .metadata = &metadata, .n_metadata = 1};
     enter(r, REGISTRY_LEAVING);
     r->in_flight++;
     service_discovery_finalize(client, &req, &options, on_finalized, r);
     chassis_buf_fini(&bearer);
+}
+
+void member_leave(struct chassis_registry *r)
+{
+    struct registry_member *m = &r->member;
+    m->leave_asked = true;
+    if (m->calling || m->state == REGISTRY_LEAVING || m->state == REGISTRY_GONE) {
+        return; /* on_initialized comes back here */
+    }
+    chassis_cancel(r->loop, &m->timer);
+    finalize(r);
 }
 
 void member_stop(struct chassis_registry *r)

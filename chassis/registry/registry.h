@@ -31,7 +31,7 @@ struct chassis_registry_options {
     uint64_t interval_ms;     /* between reports; 0 = 5,000. Blueprint may ask for another */
     uint64_t backoff_min_ms;  /* 0 = 100 */
     uint64_t backoff_max_ms;  /* 0 = 10,000 */
-    uint64_t call_timeout_ms; /* of Initialize and Finalize; 0 = 3,000 */
+    uint64_t call_timeout_ms; /* of Initialize; 0 = 3,000 */
 };
 int chassis_registry_open(const struct chassis_registry_options *options,
                           struct chassis_registry **ret_registry, struct chassis_error *err);

@@ -7,7 +7,7 @@
 #include "runtime/internal.h"
 
 enum {
-    LEAVE_MS = 1000,   /* for Finalize */
+    LEAVE_MS = 2500,   /* for Finalize, while a cluster elects, too */
     LINGER_MS = 250,   /* for callers to hear from the registry that we left */
     OVERDUE_MS = 5000, /* after the grace time: for handlers to end calls that were cancelled */
 };

@@ -125,9 +125,9 @@ class Home:
 class Edge:
     """Blueprint, Fuse and its HAProxy, with instances of echo behind them."""
 
-    def __init__(self, running, instances=3):
+    def __init__(self, running, instances=3, nodes=1):
         self.running = running
-        self.cluster = running.cluster(1)
+        self.cluster = running.cluster(nodes)
         self.port = processes.free_port()
         self.home = running.add(Home())
         entry = ",".join(f"http://{a}" for a in self.cluster.addresses)
@@ -255,6 +255,24 @@ def requests_go_on_without_fuse(running):
     check(len(listed) == 1 and listed[0]["kind"] == "haproxy", "dctl proxies list shows it")
 
 
+def requests_go_on_without_blueprints_leader(running):
+    edge = Edge(running, 2, 3)
+    loads = running.add(Loads(edge.port, 1))
+    loads.wait_more()
+    leader = wait_for("a leader", edge.cluster.leader)
+    leader.kill()
+    loads.wait_more()
+    check(not loads.failures(), f"{leader.name}, the leader, is killed: requests go on")
+    edge.echoes[0].stop()
+    late = edge.echo("echo-late")
+    wait_for("requests at a new instance", lambda: calls(late) > 0)
+    leader.start()
+    loads.wait_more()
+    loads.remove()
+    check(not loads.failures(), f"one instance ended, one came: {sum(loads.sent())} requests, none "
+          "failed" + "".join(f"\n         {f}" for f in loads.failures()[:10]))
+
+
 class XdsLoad(Load):
     """A proxyless gRPC client: it has the instances from Fuse itself."""
 
@@ -292,4 +310,4 @@ if __name__ == "__main__":
         sys.exit(1)
     main(instances_restart_one_by_one_and_no_request_fails, an_instance_that_is_killed_is_left_out,
          weights_share_the_requests, requests_go_on_without_fuse,
-         proxyless_clients_see_no_failure_either)
+         requests_go_on_without_blueprints_leader, proxyless_clients_see_no_failure_either)

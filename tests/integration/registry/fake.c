@@ -118,7 +118,13 @@ static void finalize(struct chassis_call *call,
     fake->finalized++;
     snprintf(fake->finalize_authorization, sizeof fake->finalize_authorization, "%s",
              authorization != NULL ? authorization : "");
+    bool later = fake->finalize_later != 0;
+    fake->finalize_later -= later;
     changed(fake);
+    if (later) {
+        chassis_call_fail(call, CHASSIS_NO_QUORUM, "the cluster elects");
+        return;
+    }
     res.pid = req->pid;
     service_discovery_finalize_reply(call, &res);
 }

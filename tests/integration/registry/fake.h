@@ -24,6 +24,7 @@ struct fake {
 
     /* what the test sets */
     int refuse_initialize, refuse_report; /* codes; 0 = accept */
+    unsigned finalize_later;              /* so many are UNAVAILABLE first */
     bool mute;                            /* reports are not answered */
     const char *nodes[4];                 /* of the cluster view */
     unsigned n_nodes;

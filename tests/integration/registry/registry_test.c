@@ -91,6 +91,37 @@ static void health_is_reported_when_it_changes(void **state)
     pthread_mutex_unlock(&fakes[0].mutex);
 }
 
+static void leaving_is_tried_until_a_node_can(void **state)
+{
+    open_registry(fakes[0].address);
+    do_register();
+    fake_wait(&fakes[0], &fakes[0].reports, 1);
+    pthread_mutex_lock(&fakes[0].mutex);
+    fakes[0].finalize_later = 3;
+    pthread_mutex_unlock(&fakes[0].mutex);
+    chassis_registry_leave(registry);
+    assert_true(chassis_registry_wait_left(registry, 30000));
+    pthread_mutex_lock(&fakes[0].mutex);
+    unsigned finalized = fakes[0].finalized;
+    pthread_mutex_unlock(&fakes[0].mutex);
+    assert_int_equal(finalized, 4);
+}
+
+static void leaving_a_cluster_that_cannot_ends_with_close(void **state)
+{
+    open_registry(fakes[0].address);
+    do_register();
+    fake_wait(&fakes[0], &fakes[0].reports, 1);
+    pthread_mutex_lock(&fakes[0].mutex);
+    fakes[0].finalize_later = 1000000;
+    pthread_mutex_unlock(&fakes[0].mutex);
+    chassis_registry_leave(registry);
+    fake_wait(&fakes[0], &fakes[0].finalized, 2);
+    assert_false(chassis_registry_wait_left(registry, 1));
+    chassis_registry_close(registry, 1);
+    registry = NULL;
+}
+
 static void leaving_proves_who_leaves(void **state)
 {
     open_registry(fakes[0].address);
@@ -356,6 +387,8 @@ int main(void)
         TEST_OF(a_process_registers_and_reports_who_it_is),
         TEST_OF(health_is_reported_when_it_changes),
         TEST_OF(leaving_proves_who_leaves),
+        TEST_OF(leaving_is_tried_until_a_node_can),
+        TEST_OF(leaving_a_cluster_that_cannot_ends_with_close),
         TEST_OF(a_renewed_token_is_used_from_then_on),
         TEST_OF(a_blueprint_that_forgot_us_is_told_anew),
         TEST_OF(a_lost_answer_is_asked_for_with_the_same_nonce),
