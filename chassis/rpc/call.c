@@ -9,12 +9,19 @@
 
 static void step_task(struct chassis_task *task);
 
+static void message_arena_init(struct chassis_call *call)
+{
+    chassis_arena_init(&call->message_arena, call->lean ? NULL : call->first + RPC_FIRST_OWN,
+                       call->lean ? 0 : RPC_FIRST - RPC_FIRST_OWN,
+                       call->server->options.arena_bytes_max);
+}
+
 struct chassis_call *chassis_call_new(struct chassis_server *server,
                                       const struct chassis_server_method *method,
                                       const struct chassis_transport_ops *ops, void *transport,
                                       uint64_t deadline_ns)
 {
-    struct chassis_call *call = rpc_server_call_get(server);
+    struct chassis_call *call = rpc_server_call_get(server, rpc_call_is_lean(method));
     call->method = method;
     if (method->access == CHASSIS_ACCESS_PEER) {
         atomic_fetch_add(&server->lasting, 1);
@@ -25,14 +32,11 @@ struct chassis_call *chassis_call_new(struct chassis_server *server,
     call->started_ns = chassis_os_monotonic_ns();
     call->task.run = step_task;
     atomic_store_explicit(&call->refs, 1, memory_order_relaxed);
-    size_t limit = server->options.arena_bytes_max;
-    if (rpc_client_streams(call)) { /* the first memory is shared: a third for the call itself */
-        size_t own = CHASSIS_RPC_CALL_FIRST / 3 & ~(size_t)15;
-        chassis_arena_init(&call->arena, call->first, own, limit);
-        chassis_arena_init(&call->message_arena, call->first + own, CHASSIS_RPC_CALL_FIRST - own,
-                           limit);
-    } else {
-        chassis_arena_init(&call->arena, call->first, CHASSIS_RPC_CALL_FIRST, limit);
+    bool shared = rpc_client_streams(call); /* between the call itself and its messages */
+    chassis_arena_init(&call->arena, call->first, shared ? RPC_FIRST_OWN : RPC_FIRST,
+                       server->options.arena_bytes_max);
+    if (shared) {
+        message_arena_init(call);
     }
     return call;
 }
@@ -204,9 +208,7 @@ static void step_done(struct chassis_call *call, enum rpc_step step)
     if (rpc_client_streams(call)) {
         if (step == RPC_STEP_MESSAGE) {
             chassis_arena_fini(&call->message_arena);
-            size_t own = CHASSIS_RPC_CALL_FIRST / 3 & ~(size_t)15;
-            chassis_arena_init(&call->message_arena, call->first + own,
-                               CHASSIS_RPC_CALL_FIRST - own, call->server->options.arena_bytes_max);
+            message_arena_init(call);
         }
         pthread_mutex_lock(&call->lock);
         call->busy = false;

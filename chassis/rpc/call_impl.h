@@ -14,7 +14,11 @@
 #include "rpc/server.h"
 #include "rpc/transport.h"
 
-enum { CHASSIS_RPC_CALL_FIRST = 3072, CHASSIS_RPC_PAIRS_MAX = 64 };
+enum {
+    RPC_FIRST_OWN = 1024, /* of a stream from the client: what lies beside its messages */
+    RPC_FIRST = 3072,
+    CHASSIS_RPC_PAIRS_MAX = 64,
+};
 
 enum rpc_step { RPC_STEP_OPEN, RPC_STEP_MESSAGE, RPC_STEP_END };
 
@@ -24,10 +28,11 @@ struct rpc_pairs {
 };
 
 struct chassis_call {
-    /* these three outlive the call: the object goes back to the server's pool */
+    /* these outlive the call: the object goes back to the server's pool */
     struct chassis_server *server;
     pthread_mutex_t lock;
     pthread_cond_t callback_done;
+    bool lean; /* without room for messages in `first` */
 
     const struct chassis_server_method *method; /* first of what is zeroed in between */
     const struct chassis_transport_ops *ops;
@@ -82,13 +87,20 @@ struct chassis_call {
 
     struct chassis_arena arena;         /* of the call */
     struct chassis_arena message_arena; /* of one message of a stream from the client */
-    _Alignas(16) uint8_t first[CHASSIS_RPC_CALL_FIRST];
+    _Alignas(16) uint8_t first[];       /* RPC_FIRST bytes; lean: RPC_FIRST_OWN */
 };
 
 static inline bool rpc_client_streams(const struct chassis_call *call)
 {
     enum chassis_method_kind kind = call->method->method->kind;
     return kind == CHASSIS_CLIENT_STREAM || kind == CHASSIS_BIDI_STREAM;
+}
+
+/* Of streams whose messages are handled as they came there are many, open for long. */
+static inline bool rpc_call_is_lean(const struct chassis_server_method *method)
+{
+    enum chassis_method_kind kind = method->method->kind;
+    return method->encoded && (kind == CHASSIS_CLIENT_STREAM || kind == CHASSIS_BIDI_STREAM);
 }
 
 void rpc_pairs_set(struct chassis_call *call, struct rpc_pairs *pairs, const char *key,

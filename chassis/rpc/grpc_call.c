@@ -406,6 +406,10 @@ static void on_read(struct rpc_tag *tag, bool ok)
         cork(g);
         chassis_call_deliver_end(g->core);
         uncork(g);
+    } else if (!rpc_client_streams(g->core)) { /* no handler will end it */
+        struct chassis_error err;
+        chassis_error_set(&err, CHASSIS_CANCELLED, "the client went before its request was there");
+        chassis_call_reject(g->core, &err);
     }
     release_if_done(g);
 }
@@ -507,56 +511,61 @@ static struct rpc_grpc_call *call_take(struct rpc_slot *slot, grpc_call *call)
     return g;
 }
 
-void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadline_ns,
-                          grpc_byte_buffer *payload)
+static void start_close(struct rpc_grpc_call *g)
+{
+    grpc_op op;
+    memset(&op, 0, sizeof op);
+    op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
+    op.data.recv_close_on_server.cancelled = &g->cancelled;
+    grpc_call_error rc = grpc_call_start_batch(g->call, &op, 1, &g->close_tag, NULL);
+    CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+}
+
+static void deliver_payload(struct rpc_grpc_call *g, grpc_byte_buffer *payload)
+{
+    struct rpc_bytes bytes;
+    if (payload == NULL) {
+        chassis_call_deliver_end(g->core);
+        return;
+    }
+    rpc_bytes_init(&bytes, payload);
+    chassis_call_deliver(g->core, bytes.view);
+    rpc_bytes_fini(&bytes);
+    grpc_byte_buffer_destroy(payload);
+}
+
+void rpc_grpc_call_accept(struct rpc_slot *slot, const struct chassis_server_method *method,
+                          grpc_call *call, uint64_t deadline_ns, grpc_byte_buffer *payload)
 {
     struct rpc_grpc_call *g = call_take(slot, call);
-    bool streams = slot->method->method->kind == CHASSIS_CLIENT_STREAM ||
-                   slot->method->method->kind == CHASSIS_BIDI_STREAM;
-    g->core =
-        chassis_call_new(slot->listener->owner->server, slot->method, &grpc_ops, g, deadline_ns);
-    bool unary = slot->method->method->kind == CHASSIS_UNARY;
+    struct chassis_server *server = slot->listener->owner->server;
+    bool generic = slot->method == NULL, unary = method->method->kind == CHASSIS_UNARY;
     bool inline_unary =
-        unary && (slot->method->never_blocks || g->owner->server->options.workers == NULL);
+        unary && !generic && (method->never_blocks || server->options.workers == NULL);
+    g->core = chassis_call_new(server, method, &grpc_ops, g, deadline_ns);
     if (!inline_unary) { /* cancellation must be seen while the handler is elsewhere */
-        grpc_op op;
-        memset(&op, 0, sizeof op);
-        op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
-        op.data.recv_close_on_server.cancelled = &g->cancelled;
         g->close_started = true;
-        grpc_call_error rc = grpc_call_start_batch(call, &op, 1, &g->close_tag, NULL);
-        CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+        start_close(g);
     }
     if (!unary) {
         cork(g);
     }
     chassis_call_start(g->core);
-    if (!streams) {
-        if (payload != NULL) {
-            struct rpc_bytes bytes;
-            rpc_bytes_init(&bytes, payload);
-            chassis_call_deliver(g->core, bytes.view);
-            rpc_bytes_fini(&bytes);
-        } else {
-            chassis_call_deliver_end(g->core);
-        }
+    if (!generic) {
+        deliver_payload(g, payload);
+    } else if (!rpc_client_streams(g->core)) {
+        op_read(g->core); /* streams from the client ask themselves */
     }
     if (!unary) {
         uncork(g);
     }
-    grpc_byte_buffer_destroy(payload);
     if (inline_unary) { /* a handler that answers later after all */
-        grpc_op op;
         pthread_mutex_lock(&g->lock);
         bool start = !g->close_started && !g->status_sent && g->outcome == NULL;
         g->close_started = g->close_started || start;
         pthread_mutex_unlock(&g->lock);
         if (start) {
-            memset(&op, 0, sizeof op);
-            op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
-            op.data.recv_close_on_server.cancelled = &g->cancelled;
-            grpc_call_error rc = grpc_call_start_batch(call, &op, 1, &g->close_tag, NULL);
-            CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+            start_close(g);
         }
     }
 }

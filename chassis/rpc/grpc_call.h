@@ -39,7 +39,7 @@ struct rpc_grpc {
     unsigned pool_n;
 };
 
-/* An armed request for a call: of one method, or of any other (generic). */
+/* An armed request for a call: of one registered method, or of any other (generic). */
 struct rpc_slot {
     struct rpc_tag tag;
     struct rpc_listener *listener;
@@ -78,8 +78,9 @@ struct rpc_grpc_call {
     bool held_back; /* a message waits for uncork */
 };
 
-void rpc_grpc_call_accept(struct rpc_slot *slot, grpc_call *call, uint64_t deadline_ns,
-                          grpc_byte_buffer *payload);
+/* `payload` of registered methods: the one message, NULL if there was none. */
+void rpc_grpc_call_accept(struct rpc_slot *slot, const struct chassis_server_method *method,
+                          grpc_call *call, uint64_t deadline_ns, grpc_byte_buffer *payload);
 void rpc_grpc_call_refuse(struct rpc_slot *slot, grpc_call *call, struct chassis_view path);
 /* The transport's `peer` (grpc_peer.c). */
 void rpc_grpc_peer(struct chassis_call *call, struct chassis_transport_peer *ret_peer);

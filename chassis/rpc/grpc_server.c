@@ -30,13 +30,27 @@ static void slot_arm(struct rpc_slot *slot)
         rc = grpc_server_request_call(server, &slot->call, &slot->details, &slot->metadata, cq, cq,
                                       &slot->tag);
     } else {
-        bool payload = slot->method->method->kind == CHASSIS_UNARY ||
-                       slot->method->method->kind == CHASSIS_SERVER_STREAM;
-        rc = grpc_server_request_registered_call(
-            server, slot->registered, &slot->call, &slot->deadline, &slot->metadata,
-            payload ? &slot->payload : NULL, cq, cq, &slot->tag);
+        rc = grpc_server_request_registered_call(server, slot->registered, &slot->call,
+                                                 &slot->deadline, &slot->metadata, &slot->payload,
+                                                 cq, cq, &slot->tag);
     }
     CHASSIS_ASSERT(rc == GRPC_CALL_OK);
+}
+
+/* A call that came by the generic slot. */
+static void on_generic(struct rpc_slot *slot, grpc_call *call)
+{
+    struct rpc_listener *l = slot->listener;
+    struct chassis_view path = rpc_slice_view(&slot->details.method);
+    const struct chassis_server_method *m = chassis_server_find(l->owner->server, path);
+    if (m == NULL || (l->peer_only && m->access != CHASSIS_ACCESS_PEER)) {
+        rpc_grpc_call_refuse(slot, call, path);
+    } else {
+        rpc_grpc_call_accept(slot, m, call, rpc_deadline_from(slot->details.deadline), NULL);
+    }
+    grpc_slice_unref(slot->details.method);
+    grpc_slice_unref(slot->details.host);
+    grpc_call_details_init(&slot->details);
 }
 
 static void on_slot(struct rpc_tag *tag, bool ok)
@@ -49,14 +63,11 @@ static void on_slot(struct rpc_tag *tag, bool ok)
     grpc_call *call = slot->call;
     slot->call = NULL;
     if (slot->method == NULL) {
-        rpc_grpc_call_refuse(slot, call, rpc_slice_view(&slot->details.method));
-        grpc_slice_unref(slot->details.method);
-        grpc_slice_unref(slot->details.host);
-        grpc_call_details_init(&slot->details);
+        on_generic(slot, call);
     } else {
         grpc_byte_buffer *payload = slot->payload;
         slot->payload = NULL;
-        rpc_grpc_call_accept(slot, call, rpc_deadline_from(slot->deadline), payload);
+        rpc_grpc_call_accept(slot, slot->method, call, rpc_deadline_from(slot->deadline), payload);
     }
     slot_arm(slot);
 }
@@ -81,7 +92,15 @@ static void slot_free(struct rpc_slot *slot)
     free(slot);
 }
 
-/* One slot of each method, and a generic one, on every queue. */
+/* gRPC keeps a table of the registered methods for each connection, 160 bytes a method. It reads the
+ * one message of their calls by itself, which is worth it for unary methods that are called much. */
+static bool is_registered(const struct rpc_listener *l, const struct chassis_server_method *m)
+{
+    return m->method->kind == CHASSIS_UNARY && !m->rare &&
+           (!l->peer_only || m->access == CHASSIS_ACCESS_PEER);
+}
+
+/* One slot of each registered method, and a generic one for the others, on every queue. */
 static void listener_register(struct rpc_listener *l)
 {
     struct rpc_grpc *grpc = l->owner;
@@ -90,13 +109,11 @@ static void listener_register(struct rpc_listener *l)
     l->slots = chassis_base_zalloc(max * sizeof(void *));
     for (size_t i = 0; i < server->n_methods; i++) {
         const struct chassis_server_method *m = server->methods[i];
-        if (l->peer_only && m->access != CHASSIS_ACCESS_PEER) {
+        if (!is_registered(l, m)) {
             continue;
         }
-        bool payload = m->method->kind == CHASSIS_UNARY || m->method->kind == CHASSIS_SERVER_STREAM;
         void *registered = grpc_server_register_method(
-            l->server, m->method->path, NULL,
-            payload ? GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER : GRPC_SRM_PAYLOAD_NONE, 0);
+            l->server, m->method->path, NULL, GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0);
         CHASSIS_ASSERT(registered != NULL);
         for (unsigned q = 0; q < grpc->n_queues; q++) {
             l->slots[l->n_slots++] = slot_new(l, grpc->queues[q], m, registered);

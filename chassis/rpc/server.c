@@ -151,6 +151,7 @@ static struct chassis_server_method *method_new(struct chassis_server *server,
         m->never_blocks = o->never_blocks;
         m->idempotent = o->idempotent;
         m->encoded = o->encoded;
+        m->rare = o->rare;
         if (o->request_bytes_max != 0 && o->request_bytes_max < m->request_bytes_max) {
             m->request_bytes_max = o->request_bytes_max;
         }
@@ -298,19 +299,24 @@ void chassis_server_drain(struct chassis_server *server, uint64_t grace_ms)
     }
 }
 
+static void pool_free(struct chassis_call *pool)
+{
+    for (struct chassis_call *call; (call = pool) != NULL;) {
+        pool = call->next_free;
+        pthread_mutex_destroy(&call->lock);
+        pthread_cond_destroy(&call->callback_done);
+        free(call);
+    }
+}
+
 void chassis_server_free(struct chassis_server *server)
 {
     if (server == NULL) {
         return;
     }
     chassis_server_drain(server, 0);
-    while (server->pool != NULL) {
-        struct chassis_call *call = server->pool;
-        server->pool = call->next_free;
-        pthread_mutex_destroy(&call->lock);
-        pthread_cond_destroy(&call->callback_done);
-        free(call);
-    }
+    pool_free(server->pool[0]);
+    pool_free(server->pool[1]);
     for (size_t i = 0; i < server->n_methods; i++) {
         free(server->methods[i]->metrics);
         free(server->methods[i]);
@@ -355,22 +361,23 @@ struct chassis_recent *chassis_server_recent(struct chassis_server *server)
 
 /* ---- the pool of call objects ---- */
 
-struct chassis_call *rpc_server_call_get(struct chassis_server *server)
+struct chassis_call *rpc_server_call_get(struct chassis_server *server, bool lean)
 {
     pthread_mutex_lock(&server->pool_lock);
-    struct chassis_call *call = server->pool;
+    struct chassis_call *call = server->pool[lean];
     if (call != NULL) {
-        server->pool = call->next_free;
-        server->pool_n--;
+        server->pool[lean] = call->next_free;
+        server->pool_n[lean]--;
     }
     atomic_fetch_add(&server->objects, 1);
     pthread_mutex_unlock(&server->pool_lock);
     if (call == NULL) {
-        call = chassis_base_alloc(sizeof *call);
+        call = chassis_base_alloc(sizeof *call + (lean ? RPC_FIRST_OWN : RPC_FIRST));
         memset(call, 0, offsetof(struct chassis_call, first));
         pthread_mutex_init(&call->lock, NULL);
         pthread_cond_init(&call->callback_done, NULL);
         call->server = server;
+        call->lean = lean;
     }
     return call;
 }
@@ -387,11 +394,11 @@ void rpc_server_call_put(struct chassis_call *call)
     bool lasting = call->method->access == CHASSIS_ACCESS_PEER;
     call_reset(call);
     pthread_mutex_lock(&server->pool_lock);
-    bool keep = server->pool_n < RPC_FREE_CALLS_MAX;
+    bool lean = call->lean, keep = server->pool_n[lean] < RPC_FREE_CALLS_MAX;
     if (keep) {
-        call->next_free = server->pool;
-        server->pool = call;
-        server->pool_n++;
+        call->next_free = server->pool[lean];
+        server->pool[lean] = call;
+        server->pool_n[lean]++;
     }
     atomic_fetch_sub(&server->lasting, lasting ? 1 : 0);
     if (atomic_fetch_sub(&server->objects, 1) - 1 <= atomic_load(&server->lasting)) {

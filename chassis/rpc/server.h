@@ -39,6 +39,7 @@ struct chassis_server_method {
     bool never_blocks;
     bool idempotent;
     bool encoded;
+    bool rare;
     size_t request_bytes_max;
     struct chassis_method_metrics *metrics; /* rpc's own */
 };

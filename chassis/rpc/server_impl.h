@@ -51,12 +51,12 @@ struct chassis_server {
     struct chassis_counter *refused;
 
     pthread_mutex_t pool_lock;
-    struct chassis_call *pool;
-    unsigned pool_n;
+    struct chassis_call *pool[2]; /* [1]: lean ones */
+    unsigned pool_n[2];
     pthread_cond_t idle; /* signalled when the last call went; waits use pool_lock */
 };
 
-struct chassis_call *rpc_server_call_get(struct chassis_server *server);
+struct chassis_call *rpc_server_call_get(struct chassis_server *server, bool lean);
 void rpc_server_call_put(struct chassis_call *call);
 
 /* health.c, reflection.c: registered by chassis_server_new. */

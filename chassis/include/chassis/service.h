@@ -81,6 +81,7 @@ struct chassis_method_options {
     bool idempotent;          /* clients may retry it */
     bool encoded;             /* not decoded: the handler is given NULL and asks
                                  chassis_call_encoded; checking the bytes is then its own work */
+    bool rare;                /* called now and then: calls cost more, connections less memory */
     size_t request_bytes_max; /* 0 = the server's limit */
 };
 

@@ -347,9 +347,13 @@ static const struct routing_handlers routing = {
 };
 
 static const struct chassis_method_options routing_options[] = {
-    {.method = "Rollback", .access = CHASSIS_ACCESS_SERVICE, .never_blocks = true},
-    {.method = "Validate", .access = CHASSIS_ACCESS_SERVICE, .idempotent = true},
-    {.method = "*", .access = CHASSIS_ACCESS_SERVICE, .never_blocks = true, .idempotent = true},
+    {.method = "Rollback", .access = CHASSIS_ACCESS_SERVICE, .never_blocks = true, .rare = true},
+    {.method = "Validate", .access = CHASSIS_ACCESS_SERVICE, .idempotent = true, .rare = true},
+    {.method = "*",
+     .access = CHASSIS_ACCESS_SERVICE,
+     .never_blocks = true,
+     .idempotent = true,
+     .rare = true},
     {0},
 };
 

@@ -323,7 +323,11 @@ static const struct sds_handlers sds = {STREAMS(secrets), .fetch_secrets = on_fe
 
 /* Proxies have no tokens; who may ask is decided by the listener (TLS). */
 static const struct chassis_method_options options[] = {
-    {.method = "*", .access = CHASSIS_ACCESS_PUBLIC, .never_blocks = true, .encoded = true},
+    {.method = "*",
+     .access = CHASSIS_ACCESS_PUBLIC,
+     .never_blocks = true,
+     .encoded = true,
+     .rare = true},
     {.method = NULL},
 };
 

@@ -95,6 +95,72 @@ static void calls_in_flight_are_limited_and_permits_come_back(void **state)
     rig_stop(&rig);
 }
 
+/* Open a stream to a method of one request, send none. */
+static struct chassis_client_stream *open_silent(struct rig *rig, const char *path,
+                                                 struct result *r)
+{
+    struct chassis_client_stream *stream;
+    result_init(r);
+    assert_int_equal(
+        chassis_stream_open_path(rig->client, path, NULL, &result_stream, r, &stream, NULL), 0);
+    return stream;
+}
+
+static void a_call_without_its_request_runs_nothing_and_leaves_nothing(void **state)
+{
+    static const char *const paths[] = {"/draft.test.Probe/Rare", "/draft.test.Probe/Flood"};
+    struct rig rig;
+    struct result r;
+    rig_start(&rig, (struct chassis_server_options){0});
+    for (unsigned i = 0; i < 2; i++) {
+        struct chassis_client_stream *stream = open_silent(&rig, paths[i], &r);
+        test_wait_until(chassis_server_calls_in_flight(rig.server) == 1);
+        chassis_stream_cancel(stream);
+        result_wait(&r);
+        assert_int_equal(r.code, CHASSIS_CANCELLED);
+        test_wait_until(chassis_server_calls_in_flight(rig.server) == 0);
+        stream = open_silent(&rig, paths[i], &r);
+        chassis_stream_half_close(stream);
+        result_wait(&r);
+        assert_int_equal(r.code, CHASSIS_INVALID_ARGUMENT);
+        assert_non_null(strstr(r.text, "carries no request message"));
+        test_wait_until(chassis_server_calls_in_flight(rig.server) == 0);
+    }
+    assert_int_equal(atomic_load(&probe_calls), 0);
+    assert_int_equal(probe_parked(), 0);
+    rig_stop(&rig);
+}
+
+static void a_rare_method_is_served_like_any_other(void **state)
+{
+    const struct chassis_call_options short_time = {.timeout_ms = 100};
+    struct rig rig;
+    struct result r;
+    char *big = malloc(20001);
+    memset(big, 'x', 20000);
+    big[20000] = '\0';
+    rig_start(&rig, (struct chassis_server_options){.message_bytes_max = 10000});
+    probe(rig.client, "Rare", big, NULL, &r);
+    assert_int_equal(r.code, CHASSIS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(r.text, "10000"));
+    test_wait_until(chassis_server_calls_in_flight(rig.server) == 0);
+    assert_int_equal(atomic_load(&probe_calls), 0);
+    probe(rig.client, "Rare", "", &short_time, &r);
+    assert_int_equal(r.code, CHASSIS_DEADLINE_EXCEEDED);
+    test_wait_until(atomic_load(&probe_cancels) == 1);
+    probe_release();
+    test_wait_until(chassis_server_calls_in_flight(rig.server) == 0);
+    result_init(&r);
+    chassis_client_call_bytes(rig.client, "/draft.test.Probe/Rare", chassis_view_str("x"), NULL,
+                              on_reply, &r);
+    test_wait_until(probe_parked() == 1);
+    probe_release();
+    result_wait(&r);
+    assert_int_equal(r.code, 0);
+    free(big);
+    rig_stop(&rig);
+}
+
 static void streams_of_a_connection_are_limited(void **state)
 {
     const struct chassis_call_options short_time = {.timeout_ms = 200};
@@ -409,6 +475,8 @@ int main(void)
         cmocka_unit_test(a_peer_listener_serves_peers_only),
         cmocka_unit_test(request_bytes_in_flight_are_limited),
         cmocka_unit_test(calls_in_flight_are_limited_and_permits_come_back),
+        cmocka_unit_test(a_call_without_its_request_runs_nothing_and_leaves_nothing),
+        cmocka_unit_test(a_rare_method_is_served_like_any_other),
         cmocka_unit_test(streams_of_a_connection_are_limited),
         cmocka_unit_test(metadata_is_limited),
         cmocka_unit_test(metadata_beyond_the_usual_limit_is_not_sent),

@@ -279,7 +279,7 @@ static const struct chassis_method methods[] = {
     METHOD("Operate", CHASSIS_UNARY),      METHOD("Peer", CHASSIS_UNARY),
     METHOD("Service", CHASSIS_UNARY),      METHOD("Small", CHASSIS_UNARY),
     METHOD("Refuse", CHASSIS_BIDI_STREAM), TYPED("Bytes", CHASSIS_UNARY),
-    TYPED("Gather", CHASSIS_BIDI_STREAM),
+    TYPED("Gather", CHASSIS_BIDI_STREAM),  METHOD("Rare", CHASSIS_UNARY),
 };
 static const struct chassis_method_binding bindings[] = {
     {.method = &methods[0], .message = echo},
@@ -295,6 +295,7 @@ static const struct chassis_method_binding bindings[] = {
     {.method = &methods[10], .message = refuse_message},
     {.method = &methods[11], .message = bytes},
     {.method = &methods[12], .open = gather_open, .message = gather_message, .end = gather_end},
+    {.method = &methods[13], .message = park},
 };
 static const struct chassis_service_type type = {
     .name = SERVICE, .methods = bindings, .n_methods = sizeof methods / sizeof methods[0]};
@@ -306,6 +307,7 @@ static const struct chassis_method_options method_options[] = {
     {.method = "Flood", .never_blocks = true},
     {.method = "Bytes", .encoded = true},
     {.method = "Gather", .encoded = true, .never_blocks = true},
+    {.method = "Rare", .rare = true},
     {.method = NULL},
 };
 
