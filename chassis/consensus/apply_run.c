@@ -5,7 +5,9 @@
  *         -> stored (committed): others are answered, the loop is told, read transactions see it
  *
  * Storing costs more than many entries, so it is put off while nobody waits for it: at most
- * NODE_STORE_MS, with somebody who watches NODE_PACE_MS. What was answered before is in the log of a majority; after a crash it is run again.
+ * NODE_STORE_MS. With somebody who watches it takes up to a sixth of the role's time, so it comes soon
+ * where few pages change, and is put off NODE_PACE_MS at most. What was answered before is in the log
+ * of a majority; after a crash it is run again.
  *
  * Threads: the apply role, but for apply_read_meta (who has the transaction) and apply_abandon.
  */
@@ -120,7 +122,7 @@ static void entry_run(struct chassis_consensus *n, struct chassis_txn *txn, stru
 static void store_run(struct chassis_consensus *n)
 {
     struct chassis_error err = {0};
-    uint64_t index = n->role_apply.applied;
+    uint64_t index = n->role_apply.applied, began = chassis_now_ns(n->o.apply);
     fatal_rc(n, dedupe_store(n->role_apply.dedupe, n->role_apply.txn, index), "store request ids",
              index);
     fatal_rc(n, put_meta(n, n->role_apply.txn, index, n->role_apply.term), "store the index",
@@ -134,6 +136,7 @@ static void store_run(struct chassis_consensus *n)
         chassis_cancel(n->o.apply, &n->role_apply.timer);
     }
     n->role_apply.stored_ns = chassis_now_ns(n->o.apply);
+    n->role_apply.store_ns = n->role_apply.stored_ns - began;
     atomic_store(&n->stored, index);
     if (n->o.machine->ops->committed != NULL) {
         n->o.machine->ops->committed(n->o.machine->data, index);
@@ -184,14 +187,22 @@ void apply_timer_run(struct chassis_timer *timer)
     }
 }
 
+/* How long after the last store the next is put off. */
+static uint64_t store_pause_ns(struct chassis_consensus *n)
+{
+    const struct chassis_state_machine *m = n->o.machine;
+    if (m->ops->watched == NULL || !m->ops->watched(m->data)) {
+        return NODE_STORE_MS * CHASSIS_NS_PER_MS;
+    }
+    uint64_t least = CHASSIS_NS_PER_MS, most = NODE_PACE_MS * CHASSIS_NS_PER_MS;
+    uint64_t share = 5 * n->role_apply.store_ns;
+    return share < least ? least : share < most ? share : most;
+}
+
 /* Put off, unless it is due. */
 static void store_soon(struct chassis_consensus *n)
 {
-    uint64_t now = chassis_now_ns(n->o.apply);
-    const struct chassis_state_machine *m = n->o.machine;
-    bool watched = m->ops->watched != NULL && m->ops->watched(m->data);
-    uint64_t due =
-        n->role_apply.stored_ns + (watched ? NODE_PACE_MS : NODE_STORE_MS) * CHASSIS_NS_PER_MS;
+    uint64_t now = chassis_now_ns(n->o.apply), due = n->role_apply.stored_ns + store_pause_ns(n);
     if (due <= now || store_wanted(n) || n->role_apply.entries >= NODE_STORE_ENTRIES ||
         n->role_apply.bytes >= NODE_STORE_BYTES) {
         store_run(n);

@@ -286,6 +286,7 @@ struct chassis_consensus {
         uint64_t applied, term;  /* of the newest entry, stored or in `txn` */
         struct chassis_txn *txn; /* what is applied and not stored yet; NULL = nothing */
         uint64_t stored_ns;      /* when it was stored last */
+        uint64_t store_ns;       /* what that took */
         unsigned entries;        /* in txn, as the bytes */
         size_t bytes;
         bool armed; /* `timer` */

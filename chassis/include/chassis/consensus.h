@@ -41,7 +41,7 @@ struct chassis_state_machine_ops {
                  struct chassis_buf *ret_result);
     /* The batch up to `applied` is committed and visible to new read transactions. May be NULL. */
     void (*committed)(void *data, uint64_t applied);
-    /* Somebody waits for `committed`: it comes within 5 ms then, else within 20. On the apply role.
+    /* Somebody waits for `committed`: it comes within 1 to 5 ms then, else within 20. On the apply role.
      * NULL: nobody does. */
     bool (*watched)(void *data);
     /* The store was replaced by a checkpoint: forget everything derived from it. May be NULL. */
