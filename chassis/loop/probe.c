@@ -97,6 +97,7 @@ int chassis_loop_probe_tcp(struct chassis_loop *loop, const char *address, uint6
     uv_tcp_init(&loop->uv, &probe->tcp);
     uv_timer_init(&loop->uv, &probe->timer);
     probe->tcp.data = probe->timer.data = probe->connect.data = probe;
+    uv_update_time(&loop->uv); /* a task's turn finds the time of before the wait */
     uv_timer_start(&probe->timer, on_timeout, timeout_ms, 0);
     int rc =
         uv_tcp_connect(&probe->connect, &probe->tcp, (const struct sockaddr *)&addr, on_connect);

@@ -214,6 +214,21 @@ static bool inbox_empty(struct rpc_queue *queue)
     return empty;
 }
 
+/* Run what is due; when the next is. What that left for the queue has its turn by way of the bell: its
+ * thread is about to wait, or is not this one. */
+static uint64_t run_timers(struct rpc_queue *queue)
+{
+    uint64_t next_ns = queue->timers != NULL ? queue->timers() : UINT64_MAX;
+    struct rpc_tag *completed = cached(queue);
+    if (completed != NULL) {
+        aside_put(queue, completed);
+    }
+    if (queue->aside != NULL || queue->deferred.n != 0) {
+        queue_ring(queue);
+    }
+    return next_ns;
+}
+
 /* Run a turn of the queue here while its thread waits. Not on the thread of another one: gRPC's cache
  * of a thread is for one queue. */
 static void queue_dispatch(struct chassis_executor *ex, struct chassis_task *task)
@@ -231,7 +246,7 @@ static void queue_dispatch(struct chassis_executor *ex, struct chassis_task *tas
     current = queue;
     queue->dispatched = task;
     run_on(queue, &queue->dispatch_tag, true);
-    if (queue->timers != NULL && queue->timers() < queue->until_ns) {
+    if (run_timers(queue) < queue->until_ns) {
         queue_ring(queue); /* its thread would wait too long */
     }
     current = NULL;
@@ -343,7 +358,7 @@ static void *queue_main(void *arg)
     current = queue;
     pthread_mutex_lock(&queue->role);
     for (;;) {
-        queue->until_ns = queue->timers != NULL ? queue->timers() : UINT64_MAX;
+        queue->until_ns = run_timers(queue);
         pthread_mutex_unlock(&queue->role);
         grpc_event ev = grpc_completion_queue_next(queue->cq, rpc_deadline(queue->until_ns), NULL);
         pthread_mutex_lock(&queue->role);
@@ -395,6 +410,8 @@ int rpc_queue_start(struct rpc_queue *queue, const char *name, struct chassis_er
 
 void rpc_queue_fini(struct rpc_queue *queue)
 {
+    pthread_mutex_lock(&queue->role); /* whose turn led here may still be about to ring */
+    pthread_mutex_unlock(&queue->role);
     grpc_call_unref(queue->bell);
     grpc_channel_destroy(queue->lame);
     grpc_completion_queue_shutdown(queue->cq);

@@ -166,15 +166,19 @@ static void diff_lists(struct dctl *d, struct dctl_node *list, const char *field
     }
 }
 
+static bool both_are(enum dctl_kind kind, const struct dctl_node *a, const struct dctl_node *b)
+{
+    return a != NULL && b != NULL && a->kind == kind && b->kind == kind;
+}
+
 static void diff_values(struct dctl *d, struct dctl_node *list, const char *field,
                         const struct dctl_node *from, const struct dctl_node *to)
 {
-    bool both = from != NULL && to != NULL;
-    if (both && from->kind == DCTL_MAP && to->kind == DCTL_MAP) {
+    if (both_are(DCTL_MAP, from, to)) {
         diff_maps(d, list, field, from, to);
         return;
     }
-    if (both && from->kind == DCTL_LIST && to->kind == DCTL_LIST) {
+    if (both_are(DCTL_LIST, from, to)) {
         diff_lists(d, list, field, from, to);
         return;
     }

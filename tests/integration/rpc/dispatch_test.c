@@ -145,12 +145,54 @@ static void a_timer_that_is_set_elsewhere_wakes_the_queues_thread(void **state)
     rig_stop(&rig);
 }
 
+struct after {
+    struct chassis_task deferred;
+    struct chassis_executor *ex;
+    int code;
+    atomic_bool ran;
+};
+
+static void run_after(struct chassis_task *task)
+{
+    atomic_store(&chassis_container_of(task, struct after, deferred)->ran, true);
+}
+
+static void defer_after(const struct chassis_reply *reply, void *data)
+{
+    struct after *after = data;
+    after->code = reply->code;
+    chassis_defer(after->ex, &after->deferred);
+}
+
+/* The queue's thread is about to sleep when a deadline passes: nothing else comes. */
+static void what_a_deadline_defers_on_its_queue_is_run(void **state)
+{
+    const struct chassis_call_options options = {.timeout_ms = 20};
+    struct chassis_resolver silent = {silent_start, silent_stop};
+    struct rig rig;
+    struct result parked;
+    rig_start(&rig, (struct chassis_server_options){.n_queues = 1});
+    struct chassis_client *client = rig_client(
+        &rig, (struct chassis_client_options){.target = "draft:///probe", .resolver = &silent});
+    park(rig.client, &parked);
+    struct after after = {.deferred.run = run_after, .ex = probe_parked_on()};
+    chassis_client_call_bytes(client, "/draft.test.Probe/Echo", chassis_view_str(""), &options,
+                              defer_after, &after);
+    WAIT_UNTIL(atomic_load(&after.ran));
+    assert_int_equal(after.code, CHASSIS_DEADLINE_EXCEEDED);
+    probe_release();
+    result_wait(&parked);
+    chassis_client_free(client);
+    rig_stop(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_to_an_idle_queue_leaves_on_the_thread_that_has_it),
         cmocka_unit_test(many_threads_may_answer_while_the_queue_works),
         cmocka_unit_test(a_timer_that_is_set_elsewhere_wakes_the_queues_thread),
+        cmocka_unit_test(what_a_deadline_defers_on_its_queue_is_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

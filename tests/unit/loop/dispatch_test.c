@@ -1,9 +1,13 @@
 /* An idle loop may be run by whoever has something for it. */
 #include "test.h"
 
+#include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "loop/loop.h"
 
@@ -187,6 +191,157 @@ static void turns_of_many_threads_come_one_at_a_time_and_in_order(void **state)
     free(tasks);
 }
 
+struct chain {
+    struct chassis_task task;
+    struct chassis_executor *ex;
+    atomic_uint n;
+};
+enum { LINKS = 1000 };
+static void run_link(struct chassis_task *task)
+{
+    struct chain *chain = chassis_container_of(task, struct chain, task);
+    if (atomic_fetch_add(&chain->n, 1) + 1 < LINKS) {
+        chassis_defer(chain->ex, &chain->task);
+    }
+}
+/* A turn ends; what its end deferred once more is the sleeping thread's. */
+static void what_a_turn_elsewhere_leaves_over_is_run_by_the_loops_thread(void **state)
+{
+    static struct chain chain; /* a loop that is stopped runs what is left */
+    bool left = false;
+    while (!left) {
+        chain = (struct chain){.task.run = run_link, .ex = chassis_loop_executor(*state)};
+        chassis_loop_call(*state, nothing, NULL);
+        poll(NULL, 0, 1);
+        chassis_dispatch(chain.ex, &chain.task);
+        unsigned n = atomic_load(&chain.n);
+        left = n > 1 && n < LINKS;
+        test_wait_until(atomic_load(&chain.n) == LINKS);
+        chassis_loop_call(*state, nothing, NULL);
+    }
+}
+
+struct dial {
+    struct chassis_task task;
+    struct chassis_loop *loop;
+    char address[32];
+    pthread_t on;
+    int status;
+    atomic_bool begun, answered;
+};
+static void on_answer(int status, void *data)
+{
+    struct dial *dial = data;
+    dial->status = status;
+    atomic_store(&dial->answered, true);
+}
+static void run_dial(struct chassis_task *task)
+{
+    struct dial *dial = chassis_container_of(task, struct dial, task);
+    dial->on = pthread_self();
+    assert_int_equal(
+        chassis_loop_probe_tcp(dial->loop, dial->address, 20000, on_answer, dial, NULL), 0);
+    atomic_store(&dial->begun, true);
+}
+/* The sleeping thread does not watch a connection it has not heard of. */
+static void io_that_begins_elsewhere_wakes_the_loops_thread(void **state)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof addr;
+    assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    bool here = false;
+    while (!here) {
+        struct dial dial = {.task.run = run_dial, .loop = *state, .status = 1};
+        snprintf(dial.address, sizeof dial.address, "127.0.0.1:%d", ntohs(addr.sin_port));
+        chassis_loop_call(*state, nothing, NULL);
+        poll(NULL, 0, 1);
+        chassis_dispatch(chassis_loop_executor(*state), &dial.task);
+        here = atomic_load(&dial.begun) && pthread_equal(dial.on, pthread_self());
+        test_wait_until(atomic_load(&dial.answered));
+        assert_int_equal(dial.status, 0);
+        chassis_loop_call(*state, nothing, NULL);
+    }
+    close(fd);
+}
+
+struct last {
+    struct chassis_task task;
+    struct chassis_executor *ex;
+    atomic_bool ran;
+};
+static void run_last(struct chassis_task *task)
+{
+    atomic_store(&chassis_container_of(task, struct last, task)->ran, true);
+}
+static void *dispatch_last(void *data)
+{
+    struct last *last = data;
+    chassis_dispatch(last->ex, &last->task);
+    return NULL;
+}
+/* Who waited for the task stops the loop at once, while its caller is still about to leave. */
+static void a_dispatched_task_may_lead_to_the_loops_end(void **state)
+{
+    for (unsigned i = 0; i < 300; i++) {
+        struct chassis_loop *loop = NULL;
+        pthread_t thread;
+        assert_int_equal(chassis_loop_start("test-last", &loop, NULL), 0);
+        struct last last = {.task.run = run_last, .ex = chassis_loop_executor(loop)};
+        pthread_create(&thread, NULL, dispatch_last, &last);
+        while (!atomic_load(&last.ran)) {
+            sched_yield();
+        }
+        chassis_loop_stop(loop);
+        pthread_join(thread, NULL);
+    }
+}
+
+struct ball {
+    struct chassis_task task;
+    struct chassis_executor *sides[2];
+    unsigned *hits; /* of each side: no lock, one turn at a time */
+    unsigned n;
+    atomic_bool out;
+};
+enum { BALLS = 8, HITS = 5000 };
+static void run_ball(struct chassis_task *task)
+{
+    struct ball *ball = chassis_container_of(task, struct ball, task);
+    unsigned side = ball->n++ % 2;
+    assert_true(chassis_is_current(ball->sides[side]));
+    ball->hits[side]++;
+    if (ball->n == HITS) {
+        atomic_store(&ball->out, true);
+    } else {
+        chassis_dispatch(ball->sides[1 - side], &ball->task);
+    }
+}
+static void two_loops_dispatch_to_one_another_and_never_wait(void **state)
+{
+    struct chassis_loop *other = NULL;
+    struct ball balls[BALLS];
+    unsigned hits[2] = {0};
+    assert_int_equal(chassis_loop_start("test-other", &other, NULL), 0);
+    for (unsigned i = 0; i < BALLS; i++) {
+        balls[i] = (struct ball){
+            .task.run = run_ball,
+            .sides = {chassis_loop_executor(*state), chassis_loop_executor(other)},
+            .hits = hits,
+            .n = i % 2,
+        };
+        (i % 4 < 2 ? chassis_post : chassis_dispatch)(balls[i].sides[i % 2], &balls[i].task);
+    }
+    for (unsigned i = 0; i < BALLS; i++) {
+        test_wait_until(atomic_load(&balls[i].out));
+    }
+    chassis_loop_stop(other);
+    chassis_loop_call(*state, nothing, NULL);
+    assert_int_equal(hits[0] + hits[1], BALLS * HITS - BALLS / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +353,13 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(turns_of_many_threads_come_one_at_a_time_and_in_order,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_a_turn_elsewhere_leaves_over_is_run_by_the_loops_thread, setup, teardown),
+        cmocka_unit_test_setup_teardown(io_that_begins_elsewhere_wakes_the_loops_thread, setup,
+                                        teardown),
+        cmocka_unit_test(a_dispatched_task_may_lead_to_the_loops_end),
+        cmocka_unit_test_setup_teardown(two_loops_dispatch_to_one_another_and_never_wait, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <arpa/inet.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -360,6 +361,7 @@ static void stopping_the_loop_kills_what_still_runs(void **state)
 struct probing {
     struct chassis_loop *loop;
     const char *address;
+    uint64_t timeout_ms;
     int status;
     struct latch latch;
 };
@@ -372,19 +374,26 @@ static void on_probe(int status, void *data)
 static int begin_probe(void *data)
 {
     struct probing *p = data;
-    return chassis_loop_probe_tcp(p->loop, p->address, 5000, on_probe, p, NULL);
+    return chassis_loop_probe_tcp(p->loop, p->address, p->timeout_ms, on_probe, p, NULL);
+}
+static int listen_somewhere(int backlog, struct sockaddr_in *ret_addr)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    *ret_addr =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof *ret_addr;
+    assert_int_equal(bind(fd, (struct sockaddr *)ret_addr, len), 0);
+    assert_int_equal(listen(fd, backlog), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)ret_addr, &len), 0);
+    return fd;
 }
 static void a_probe_tells_an_open_port_from_a_closed_one(void **state)
 {
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof addr;
-    assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof addr), 0);
-    assert_int_equal(listen(fd, 1), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    struct sockaddr_in addr;
+    int fd = listen_somewhere(1, &addr);
     char address[32];
     snprintf(address, sizeof address, "localhost:%d", ntohs(addr.sin_port));
-    struct probing p = {.loop = *state, .address = address, .status = 1};
+    struct probing p = {.loop = *state, .address = address, .timeout_ms = 5000, .status = 1};
     latch_init(&p.latch);
     assert_int_equal(chassis_loop_call(*state, begin_probe, &p), 0);
     latch_wait(&p.latch, 1);
@@ -395,6 +404,33 @@ static void a_probe_tells_an_open_port_from_a_closed_one(void **state)
     assert_int_equal(p.status, -ECONNREFUSED);
     p.address = "example.org:80";
     assert_int_equal(chassis_loop_call(*state, begin_probe, &p), CHASSIS_INVALID_ARGUMENT);
+}
+/* The queue of the port is full, so that nobody answers; the loop has slept for longer than the
+ * probe may take. */
+static void a_probe_waits_its_time_also_on_a_loop_that_was_asleep(void **state)
+{
+    enum { ASLEEP_MS = 300, TIMEOUT_MS = 200, FULL = 4 };
+    struct sockaddr_in addr;
+    int fd = listen_somewhere(0, &addr), callers[FULL];
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(addr.sin_port));
+    for (unsigned i = 0; i < FULL; i++) {
+        callers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(callers[i], (struct sockaddr *)&addr, sizeof addr);
+    }
+    poll(NULL, 0, ASLEEP_MS);
+    struct probing p = {.loop = *state, .address = address, .timeout_ms = TIMEOUT_MS};
+    latch_init(&p.latch);
+    uint64_t begin = chassis_now_ns(chassis_loop_executor(*state));
+    assert_int_equal(chassis_loop_call(*state, begin_probe, &p), 0);
+    latch_wait(&p.latch, 1);
+    uint64_t took = chassis_now_ns(chassis_loop_executor(*state)) - begin;
+    assert_int_equal(p.status, CHASSIS_DEADLINE_EXCEEDED);
+    assert_true(took >= (TIMEOUT_MS - 1) * CHASSIS_NS_PER_MS); /* libuv's time is rounded down */
+    for (unsigned i = 0; i < FULL; i++) {
+        close(callers[i]);
+    }
+    close(fd);
 }
 
 static void start_and_stop(void *data)
@@ -446,6 +482,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_program_that_is_not_there_is_a_clear_error, setup,
                                         teardown),
         cmocka_unit_test(stopping_the_loop_kills_what_still_runs),
+        cmocka_unit_test_setup_teardown(a_probe_waits_its_time_also_on_a_loop_that_was_asleep,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(a_probe_tells_an_open_port_from_a_closed_one, setup,
                                         teardown),
         cmocka_unit_test(every_failure_on_the_way_up_is_reported_and_leaks_nothing),
