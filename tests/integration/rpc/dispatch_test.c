@@ -145,6 +145,42 @@ static void a_timer_that_is_set_elsewhere_wakes_the_queues_thread(void **state)
     rig_stop(&rig);
 }
 
+static void *release_what_is_parked(void *data)
+{
+    while (probe_parked() != 0) {
+        probe_release_here();
+    }
+    return NULL;
+}
+
+/* The last answers lead to the queues' end while who gave them is still about to leave. */
+static void a_server_ends_while_others_answer_for_it(void **state)
+{
+    enum { ROUNDS = 10, PARKED = 16, RELEASERS = 3 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct rig rig;
+        struct result results[PARKED];
+        pthread_t releasers[RELEASERS];
+        rig_start(&rig, (struct chassis_server_options){.n_queues = 2});
+        for (unsigned i = 0; i < PARKED; i++) {
+            park(rig.client, &results[i]);
+        }
+        for (unsigned i = 0; i < RELEASERS; i++) {
+            pthread_create(&releasers[i], NULL, release_what_is_parked, NULL);
+        }
+        chassis_server_drain(rig.server, 60000);
+        for (unsigned i = 0; i < PARKED; i++) {
+            result_wait(&results[i]);
+            assert_int_equal(results[i].code, 0);
+            assert_string_equal(results[i].first, "released");
+        }
+        rig_stop(&rig);
+        for (unsigned i = 0; i < RELEASERS; i++) {
+            pthread_join(releasers[i], NULL);
+        }
+    }
+}
+
 struct after {
     struct chassis_task deferred;
     struct chassis_executor *ex;
@@ -193,6 +229,7 @@ int main(void)
         cmocka_unit_test(many_threads_may_answer_while_the_queue_works),
         cmocka_unit_test(a_timer_that_is_set_elsewhere_wakes_the_queues_thread),
         cmocka_unit_test(what_a_deadline_defers_on_its_queue_is_run),
+        cmocka_unit_test(a_server_ends_while_others_answer_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
