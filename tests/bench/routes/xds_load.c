@@ -92,7 +92,7 @@ static void subscribe(struct client *c, unsigned number)
     node.cluster = (char *)(uintptr_t)args.group;
     for (unsigned i = 0; i < args.n_names; i++) {
         names[i] = malloc(strlen(args.prefix) + 16);
-        sprintf(names[i], args.n_names == 1 ? "%s" : "%s%u", args.prefix, i);
+        sprintf(names[i], args.n_names == 1 ? "%s" : "%s%05u", args.prefix, i);
     }
     request.node = &node;
     request.type_url = (char *)(uintptr_t)args.type;
