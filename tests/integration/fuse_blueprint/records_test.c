@@ -156,6 +156,15 @@ static void set_records(struct fake *f, uint64_t revision, const struct record *
     pthread_mutex_unlock(&f->mutex);
 }
 
+/* Of the lists to come, answer `after` and refuse one. */
+static void refuse_list(struct fake *f, int code, unsigned after)
+{
+    pthread_mutex_lock(&f->mutex);
+    f->refuse_next_list = code;
+    f->refuse_list_after = after;
+    pthread_mutex_unlock(&f->mutex);
+}
+
 static uint64_t watch_start(struct fake *f)
 {
     pthread_mutex_lock(&f->mutex);
@@ -308,16 +317,12 @@ static void all_pages_then_every_change(void **state)
 static void a_page_that_fails_begins_the_list_anew(void **state)
 {
     struct rig *rig = *state;
-    rig->fake.refuse_next_list = CHASSIS_UNAVAILABLE;
-    rig->fake.refuse_list_after = 1;
+    refuse_list(&rig->fake, CHASSIS_UNAVAILABLE, 1);
     chassis_post(rig->loop, &rig->start);
     /* The client may try the page again by itself. */
     test_wait_until(told(rig, ALL_ABC) || told(rig, "begin a=3 b=5 " ALL_ABC));
     forget(rig);
-    pthread_mutex_lock(&rig->fake.mutex);
-    rig->fake.refuse_next_list = CHASSIS_OUT_OF_RANGE; /* the pages' revision is compacted */
-    rig->fake.refuse_list_after = 1;
-    pthread_mutex_unlock(&rig->fake.mutex);
+    refuse_list(&rig->fake, CHASSIS_OUT_OF_RANGE, 1); /* the pages' revision is compacted */
     test_wait_until(watch_start(&rig->fake) == 11);
     say(&rig->fake, RESYNC, NULL, false);
     hear(rig, "begin a=3 b=5 begin a=3 b=5 c=7 d=8 e=9 end(11) ");
