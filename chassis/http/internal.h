@@ -134,6 +134,9 @@ struct http_exchange {
 };
 
 /* server.c */
+/* Tell the http thread of news. Under the lock that guards them if they are the call's last, `ended` or
+ * `freed`: the http thread may see those for itself, answer, and let go of the exchange, so that its
+ * place in the inbox must hold it before they can be seen. */
 void http_wake(struct http_exchange *x);
 bool http_on_thread(const struct chassis_http *http);
 

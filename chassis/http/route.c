@@ -283,8 +283,8 @@ static void op_end(struct chassis_call *call, const struct chassis_outcome *outc
         x->status = x->status != 0 ? x->status : 204; /* finished without a word */
     }
     x->ended = true;
-    pthread_mutex_unlock(&x->mutex);
     http_wake_unless_here(x);
+    pthread_mutex_unlock(&x->mutex);
 }
 
 const struct chassis_transport_ops http_ops_route = {

@@ -223,8 +223,8 @@ static void op_end(struct chassis_call *call, const struct chassis_outcome *outc
         }
     }
     x->ended = true;
-    pthread_mutex_unlock(&x->mutex);
     http_wake_unless_here(x);
+    pthread_mutex_unlock(&x->mutex);
 }
 
 void http_op_freed(void *transport)
@@ -232,8 +232,8 @@ void http_op_freed(void *transport)
     struct http_exchange *x = transport;
     pthread_mutex_lock(&x->mutex);
     x->freed = true;
-    pthread_mutex_unlock(&x->mutex);
     http_wake(x);
+    pthread_mutex_unlock(&x->mutex);
 }
 
 #define HTTP_OPS(label)                                                                            \
