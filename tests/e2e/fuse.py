@@ -310,6 +310,7 @@ def two_fuses_and_their_restarts_agree(running):
     running.echo(cluster)
     nodes = [start_fuse(running, cluster, name=f"fuse{i}") for i in range(2)]
     fuses = [Fuse(n.address) for n in nodes]
+    wait_for("echo's own routes", lambda: {"default-echo", "echo-grpc"} <= set(fuses[0].names()))
     for i in range(30):
         fuses[i % 2].added(f"r{i % 10}", f"/{i}")
     wait_for("both to know the same", lambda: fuses[0].list() == fuses[1].list())
@@ -343,7 +344,8 @@ def two_fuses_and_their_restarts_agree(running):
 
     with client(cluster.addresses[0]) as blueprint:
         def address():
-            return status_of(lambda: text_of(blueprint.get("fuse_address").value))[1]
+            code, answer = status_of(lambda: text_of(blueprint.get("fuse_address").value))
+            return answer if code == "OK" else None
         holder = wait_for("an address", address)
         check(holder in [f"http://{n.address}" for n in nodes], f"the record names one: {holder}")
         first = next(n for n in nodes if holder == f"http://{n.address}")

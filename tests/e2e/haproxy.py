@@ -2,6 +2,7 @@
 """A real HAProxy kept in step by Fuse: a thousand route changes under traffic, Fuse killed and taken
 over from, Blueprint's leader killed."""
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
@@ -11,6 +12,13 @@ from traffic import SPEAK, Traffic, by_grpc, by_http  # noqa: E402
 
 NET = "core.control_plane.networking.v1.NetworkingService"
 ROUTING = "draft.routing.v1.RoutingService"
+
+
+def served(echo):
+    """Calls an instance has answered."""
+    found = re.search(r'handled_total{method="/examples.echo.v1.EchoService/Speak",code="OK"} (\d+)',
+                      http(echo.url("/metrics"))[2].decode())
+    return int(found.group(1)) if found else 0
 
 
 class Entry:
@@ -92,12 +100,12 @@ def traffic_goes_on_without_fuse_and_the_next_one_takes_over(running):
     check(entry.answers(by_http) and entry.answers(by_grpc), "requests are answered without Fuse")
     entry.cluster.leader().kill()
     wait_for("a new leader", lambda: entry.cluster.leader() is not None)
-    running.echo(entry.cluster, name="echo")
+    second = running.echo(entry.cluster, name="echo")
     entry.fuse.start()
+    wait_for("requests at the instance that came while Fuse was dead", lambda: served(second) > 0)
     entry.in_sync()
     first.stop()
-    wait_for("an answer of the instance that came while Fuse was dead",
-             lambda: entry.answers(by_http) and entry.answers(by_grpc))
+    check(entry.answers(by_http) and entry.answers(by_grpc), "it has them all")
     traffic.none_failed("Fuse and the leader killed, an instance replaced")
 
 
