@@ -2,36 +2,29 @@
 """A real HAProxy kept in step by Fuse: a thousand route changes under traffic, Fuse killed and taken
 over from, Blueprint's leader killed."""
 import os
-import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
-from e2e import check, client, main, net_pb, note, routing_pb, wait_for  # noqa: E402
+from e2e import (check, client, dctl, main, net_pb, note, processes, routing_pb,  # noqa: E402
+                 wait_for)
 from processes import free_port, http  # noqa: E402
-from traffic import SPEAK, Traffic, by_grpc, by_http  # noqa: E402
+from traffic import SPEAK, Traffic, by_grpc, by_http, served  # noqa: E402
 
 NET = "core.control_plane.networking.v1.NetworkingService"
 ROUTING = "draft.routing.v1.RoutingService"
 
 
-def served(echo):
-    """Calls an instance has answered."""
-    found = re.search(r'handled_total{method="/examples.echo.v1.EchoService/Speak",code="OK"} (\d+)',
-                      http(echo.url("/metrics"))[2].decode())
-    return int(found.group(1)) if found else 0
-
-
 class Entry:
     """Blueprint, Fuse with its HAProxy, and the address requests enter at."""
 
-    def __init__(self, running, nodes=1):
+    def __init__(self, running, nodes=1, flags=()):
         self.running = running
         self.cluster = running.cluster(nodes)
         self.address = f"127.0.0.1:{free_port()}"
         self.fuse = running.service("fuse", [
             "--service.entrypoint=" + ",".join(self.cluster.addresses),
             "--fuse.haproxy.enabled=true", "--fuse.haproxy.stop=true",
-            f"--fuse.listener.port={self.address.rpartition(':')[2]}"])
+            f"--fuse.listener.port={self.address.rpartition(':')[2]}", *flags])
         running.add(self)
 
     def remove(self):
@@ -59,9 +52,9 @@ class Entry:
         return self
 
 
-def status(address, path):
+def status(address, path, headers=()):
     return http(f"http://{address}{path}", data=b'{"input":"x"}',
-                headers={"content-type": "application/json"})[0]
+                headers={"content-type": "application/json", **dict(headers)})[0]
 
 
 def a_thousand_route_changes_while_traffic_flows(running):
@@ -109,6 +102,55 @@ def traffic_goes_on_without_fuse_and_the_next_one_takes_over(running):
     traffic.none_failed("Fuse and the leader killed, an instance replaced")
 
 
+PICKY = """#!/bin/sh
+if [ "$1" = -c ] && grep -q poison "$3"; then
+    echo "[ALERT] poison: not with me" >&2
+    exit 1
+fi
+exec haproxy "$@"
+"""
+
+
+def a_route_haproxy_refuses_is_kept_away_and_the_rest_goes_on(running):
+    directory = processes.workdir("picky")
+    program = f"{directory}/haproxy"
+    with open(program, "w", encoding="ascii") as f:
+        f.write(PICKY)
+    os.chmod(program, 0o755)
+    entry = Entry(running, flags=[f"--fuse.haproxy.program={program}"])
+    running.echo(entry.cluster)
+    entry.open()
+
+    def add(name, path, header=""):
+        request = net_pb.AddRouteRequest()
+        request.route.name, request.route.match.path = name, path
+        if header:
+            request.route.match.headers.key = header
+        request.route.prefix_rewrite = f"/{SPEAK}"
+        request.route.targets.add(service="echo")
+        with client(entry.fuse.address) as c:
+            c.unary(f"{NET}/AddRoute", request, net_pb.AddRouteResponse)
+
+    def quarantines():
+        return dctl(entry.fuse.address, "routes", "get", "guilty", "-o",
+                    "json").json()["status"]["quarantines"]
+    add("guilty", "/bad", "x-poison")
+    add("innocent", "/fine")
+    wait_for("the quarantine", quarantines)
+    [found] = quarantines()
+    check("poison: not with me" in found["text"] and found["proxy"] == "haproxy",
+          f"dctl shows who refused it and its words: {found['proxy']}: {found['text'][:80]!r}")
+    wait_for("the other route", lambda: status(entry.address, "/fine") == 200)
+    check(status(entry.address, "/bad", {"x-poison": "1"}) == 404, "the rest is served without it")
+    add("guilty", "/mended")
+    wait_for("the mended route", lambda: status(entry.address, "/mended") == 200)
+    wait_for("no quarantine", lambda: not quarantines())
+    check(True, "its next version is released")
+    entry.remove()
+    processes.rmtree(directory)
+
+
 if __name__ == "__main__":
     main(a_thousand_route_changes_while_traffic_flows,
-         traffic_goes_on_without_fuse_and_the_next_one_takes_over)
+         traffic_goes_on_without_fuse_and_the_next_one_takes_over,
+         a_route_haproxy_refuses_is_kept_away_and_the_rest_goes_on)

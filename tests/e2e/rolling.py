@@ -6,7 +6,6 @@ Rounds of restarts: 2, with DRAFT_ALL=1 10, or DRAFT_E2E_ROUNDS."""
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -15,6 +14,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from e2e import ALL, Client, check, echo_pb, grpc, main, note, processes, run, wait_for  # noqa: E402
+from traffic import served  # noqa: E402
 
 ROUNDS = int(os.environ.get("DRAFT_E2E_ROUNDS", "10" if ALL else "2"))
 SPEAK = "examples.echo.v1.EchoService/Speak"
@@ -161,20 +161,12 @@ class Edge:
     def served(self):
         """Every instance gets requests of both kinds."""
         for ask in (self.by_http, self.by_grpc):
-            before = [calls(e) for e in self.echoes]
+            before = [served(e) for e in self.echoes]
             if not all(ask() for _ in range(4 * len(self.echoes))):
                 return False
-            if not all(calls(e) > n for e, n in zip(self.echoes, before)):
+            if not all(served(e) > n for e, n in zip(self.echoes, before)):
                 return False
         return True
-
-
-def calls(echo):
-    """How many calls an instance has answered."""
-    text = processes.http(echo.url("/metrics"))[2].decode()
-    found = re.search(r'^draft_rpc_server_handled_total\{method="[^"]*/Speak",code="OK"\} (\d+)',
-                      text, re.M)
-    return int(found[1]) if found else 0
 
 
 def restart_all(loads, echoes):
@@ -186,7 +178,7 @@ def restart_all(loads, echoes):
             check(echo.server.process.wait(20) == 0, f"round {number + 1}: {echo.name} ended")
             loads.wait_more(20)
             echo.start()
-            wait_for(f"requests at {echo.name}", lambda e=echo: calls(e) > 0)
+            wait_for(f"requests at {echo.name}", lambda e=echo: served(e) > 0)
             loads.wait_more(20)
     loads.remove()
     failures = loads.failures()
@@ -211,7 +203,7 @@ def an_instance_that_is_killed_is_left_out(running):
     loads.wait_more(100)
     check(len(loads.failures()) == at_kill, "none after that")
     edge.echoes[0].start()
-    wait_for("requests at the new one", lambda: calls(edge.echoes[0]) > 0)
+    wait_for("requests at the new one", lambda: served(edge.echoes[0]) > 0)
     loads.remove()
     check(len(loads.failures()) == at_kill, "its place is taken again without a failure")
 
@@ -222,14 +214,14 @@ def weights_share_the_requests(running):
     done = edge.dctl("routes", "add", "split", "--prefix", f"/{SPEAK}", "--priority", "10",
                      "--service", "echo=90", "--service", "echo-next=10")
     check(done.code == 0, "a route splits 90 to 10")
-    wait_for("requests at echo-next", lambda: edge.by_http() and calls(edge.echoes[1]) > 0)
-    before = [calls(e) for e in edge.echoes]
+    wait_for("requests at echo-next", lambda: edge.by_http() and served(edge.echoes[1]) > 0)
+    before = [served(e) for e in edge.echoes]
     client = HttpLoad(edge.port)
     client.open()
     for n in range(1000):
         check_quietly(client.ask(str(n)) == str(n))
     client.close()
-    first, second = (calls(e) - b for e, b in zip(edge.echoes, before))
+    first, second = (served(e) - b for e, b in zip(edge.echoes, before))
     check(first + second == 1000 and 60 <= second <= 140, f"of 1,000 requests: {first} to {second}")
 
 
@@ -247,7 +239,7 @@ def requests_go_on_without_fuse(running):
     check(not loads.failures(), "Fuse is killed: requests go on")
     edge.fuse.start()
     third = edge.echo("echo-late")
-    wait_for("requests at the third instance", lambda: calls(third) > 0)
+    wait_for("requests at the third instance", lambda: served(third) > 0)
     check(True, "the next Fuse takes HAProxy over: a new instance gets requests")
     loads.remove()
     check(not loads.failures(), f"{sum(loads.sent())} requests, none failed")
@@ -265,7 +257,7 @@ def requests_go_on_without_blueprints_leader(running):
     check(not loads.failures(), f"{leader.name}, the leader, is killed: requests go on")
     edge.echoes[0].stop()
     late = edge.echo("echo-late")
-    wait_for("requests at a new instance", lambda: calls(late) > 0)
+    wait_for("requests at a new instance", lambda: served(late) > 0)
     leader.start()
     loads.wait_more()
     loads.remove()

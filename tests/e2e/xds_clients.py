@@ -4,21 +4,19 @@
 not there yet, Fuse and Blueprint's leader killed."""
 import json
 import os
-import re
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from e2e import (Failed, check, client, main, net_pb, note, # noqa: E402
                  routing_pb, wait_for)
-from processes import SOURCE, http  # noqa: E402
+from processes import SOURCE  # noqa: E402
 from registered import Registered  # noqa: E402
+from traffic import served  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = "core.control_plane.networking.v1.NetworkingService"
 ROUTING = "draft.routing.v1.RoutingService"
-COUNTER = re.compile(r'draft_rpc_server_handled_total\{method="/examples.echo.v1.EchoService/Speak",'
-                     r'code="OK"\} (\d+)')
 
 
 class Foreign:
@@ -104,12 +102,6 @@ class World:
     def in_sync(self):
         """Every proxy has acknowledged what Fuse knows."""
         wait_for("all proxies in sync", lambda: all(p.in_sync for p in self.proxies()))
-
-
-def served(echo):
-    """Calls an instance has answered."""
-    found = COUNTER.search(http(echo.url("/metrics"))[2].decode())
-    return int(found.group(1)) if found else 0
 
 
 def shares(echoes, foreign, n):

@@ -4,10 +4,12 @@ and resends nothing, node groups see their routes, names that come later, and a 
 route gets all the others, while dctl shows which and why."""
 import os
 import queue
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 from e2e import Client, Failed, check, client, dctl, main, net_pb, wait_for  # noqa: E402
+from processes import http  # noqa: E402
 from registered import Registered  # noqa: E402
 from xds import xds_messages  # noqa: E402
 
@@ -151,6 +153,28 @@ def a_restarted_fuse_gives_the_same_bytes_and_resends_nothing(running):
         check(not extra, f"a client that resumes gets only what changed: {sorted(third.sent)}")
 
 
+def metric(service, name):
+    found = re.search(rf"^{name} (\d+)", http(service.url("/metrics"))[2].decode(), re.M)
+    return int(found[1]) if found else 0
+
+
+def changes_behind_an_unanswered_response_come_as_one(running):
+    world = World(running)
+    world.add("only", host="shop", prefix="/0")
+    proxy = world.proxy()
+    proxy.ask(RDS, ["shop"])
+    response = next(proxy.stream)  # not acknowledged yet
+    before = metric(world.fuse, "fuse_xds_coalesced_total")
+    for i in range(1, 6):
+        world.add("only", host="shop", prefix=f"/{i}")
+    proxy.requests.put(Request(type_url=response.type_url, response_nonce=response.nonce))
+    proxy.turn()
+    [virtual_host] = Routes.FromString(proxy.have[(RDS, "shop")][1]).virtual_hosts
+    check([r.match.prefix for r in virtual_host.routes] == ["/5"],
+          "five changes behind it come as one response with the newest state")
+    check(metric(world.fuse, "fuse_xds_coalesced_total") > before, "and the metric counts them")
+
+
 def groups_see_their_own_routes_and_names_may_come_later(running):
     world = World(running)
     with client(world.cluster.endpoint) as registry:
@@ -222,5 +246,6 @@ def wait_for_turns(proxy, condition):
 
 if __name__ == "__main__":
     main(a_restarted_fuse_gives_the_same_bytes_and_resends_nothing,
+         changes_behind_an_unanswered_response_come_as_one,
          groups_see_their_own_routes_and_names_may_come_later,
          a_refused_route_is_kept_away_and_the_rest_goes_on)

@@ -1,12 +1,20 @@
 """A steady load through one address: JSON over kept-alive HTTP/1.1 and gRPC, each answer checked."""
 import http.client
 import json
+import re
 import threading
 import time
 
-from e2e import Client, check, echo_pb, grpc, note
+from e2e import Client, check, echo_pb, grpc, note, processes
 
 SPEAK = "examples.echo.v1.EchoService/Speak"
+COUNTER = re.compile(r'^draft_rpc_server_handled_total\{method="[^"]*/Speak",code="OK"\} (\d+)', re.M)
+
+
+def served(echo):
+    """How many calls an instance has answered."""
+    found = COUNTER.search(processes.http(echo.url("/metrics"))[2].decode())
+    return int(found[1]) if found else 0
 
 
 def by_http(address, path=f"/{SPEAK}"):
