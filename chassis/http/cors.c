@@ -84,7 +84,9 @@ enum MHD_Result http_preflight(struct http_exchange *x)
     struct chassis_buf methods = {0};
     http_route_methods(x, &methods);
     bool route = methods.len != 0;
-    chassis_buf_append_str(&methods, route ? ", OPTIONS" : "GET, HEAD, POST, OPTIONS");
+    if (!route || strstr((const char *)methods.data, "OPTIONS") == NULL) {
+        chassis_buf_append_str(&methods, route ? ", OPTIONS" : "GET, HEAD, POST, OPTIONS");
+    }
     if (origin != NULL && !x->listener->admin && origin_allowed(&x->http->options, origin)) {
         MHD_add_response_header(response, "Access-Control-Allow-Methods",
                                 route ? (const char *)methods.data : "GET, POST");

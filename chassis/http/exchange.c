@@ -166,7 +166,7 @@ static enum MHD_Result on_headers(struct http_exchange *x)
                                 "(Host '%s') may not use it",
                                 http_header(x, "Host") != NULL ? http_header(x, "Host") : "");
     }
-    if (strcmp(x->method, "OPTIONS") == 0) {
+    if (strcmp(x->method, "OPTIONS") == 0 && !http_route_takes_options(x)) {
         return http_preflight(x);
     }
     bool post = strcmp(x->method, "POST") == 0;

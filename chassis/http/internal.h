@@ -203,6 +203,8 @@ void http_routes_fini(struct chassis_http *http);
 bool http_route_accept(struct http_exchange *x, enum MHD_Result *ret_result);
 void http_route_deliver(struct http_exchange *x);
 bool http_route_lasts(const struct http_exchange *x);
+/* It is no preflight, and there is a route for it. */
+bool http_route_takes_options(const struct http_exchange *x);
 /* "GET, POST" of the routes with this path, appended; nothing if there are none. */
 void http_route_methods(const struct http_exchange *x, struct chassis_buf *out);
 

@@ -99,6 +99,13 @@ static const struct http_route *find(const struct http_exchange *x, size_t *ret_
     return NULL;
 }
 
+bool http_route_takes_options(const struct http_exchange *x)
+{
+    size_t len;
+    bool preflight = http_header(x, "Access-Control-Request-Method") != NULL;
+    return !preflight && !x->listener->admin && find(x, &len) != NULL;
+}
+
 void http_route_methods(const struct http_exchange *x, struct chassis_buf *out)
 {
     size_t len;

@@ -17,6 +17,8 @@ struct settings {
     uint64_t segment_bytes, reserve_bytes, publish_bytes, cache_bytes;
     int64_t dedupe_events;
     struct cat_engines_config engines;
+    const char *push_origin;
+    struct chassis_config_list push_unvalidated;
 };
 static const struct chassis_config_key table[] = {
     {"catalyst.journal.directory", CHASSIS_CONFIG_STRING, offsetof(struct settings, directory),
@@ -45,6 +47,17 @@ static const struct chassis_config_key table[] = {
     {"catalyst.engines.kafka.url", CHASSIS_CONFIG_STRING,
      offsetof(struct settings, engines.urls[1]), NULL, 0, 0, NULL,
      "Brokers of streams with backend kafka (host:port, several by commas).", 0},
+    {"catalyst.push.origin", CHASSIS_CONFIG_STRING, offsetof(struct settings, push_origin), NULL, 0,
+     0, NULL,
+     "Name of this broker to push URLs (WebHook-Request-Origin), the same on all its nodes; empty "
+     "= "
+     "the host's name.",
+     0},
+    {"catalyst.push.unvalidated-hosts", CHASSIS_CONFIG_LIST,
+     offsetof(struct settings, push_unvalidated), NULL, 0, 0, NULL,
+     "Hosts of push URLs (host or host:port) that are posted to without asking for their "
+     "permission; * = all, which lets whoever makes groups aim this broker at strangers.",
+     0},
     {"catalyst.dedupe-events-max", CHASSIS_CONFIG_INT, offsetof(struct settings, dedupe_events),
      "4194304", 1000, 1 << 28, NULL,
      "Events remembered over all streams for their dedupe windows, some 40 bytes each.", 0},
@@ -118,7 +131,8 @@ static int secret(void *data, const char *name, struct chassis_buf *ret_secret,
 
 static int start(struct chassis *c, void *data, struct chassis_error *err)
 {
-    int rc = open_journal(c, err);
+    int rc = cat_push_check_origin(node.settings.push_origin, err);
+    rc = rc == 0 ? open_journal(c, err) : rc;
     if (rc < 0) {
         return rc;
     }
@@ -153,6 +167,9 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
         .directory = node.settings.engines.directory,
         .secret = secret,
         .secret_data = c,
+        .origin = node.settings.push_origin,
+        .unvalidated_hosts = node.settings.push_unvalidated.items,
+        .n_unvalidated_hosts = node.settings.push_unvalidated.n,
     });
     rc = cat_groups_open(&groups, &node.groups, err);
     if (rc == 0) {

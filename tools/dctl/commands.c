@@ -255,6 +255,8 @@ static const struct dctl_option groups_create_options[] = {
      false},
     {"push-timeout", 0, DCTL_DURATION, "TIME", "Of one request (10s).", NULL, false},
     {"push-concurrency", 0, DCTL_NUMBER, "COUNT", "Requests at a time (16).", NULL, false},
+    {"push-rate", 0, DCTL_NUMBER, "COUNT", "Requests per minute (as many as the endpoint allows).",
+     NULL, false},
     DESCRIPTION,
     {0},
 };

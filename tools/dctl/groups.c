@@ -53,6 +53,7 @@ static void push_of_options(struct dctl *d, group_config *config)
     config->push->token_secret = text_option(d, "push-secret", config->push->token_secret);
     config->push->timeout_ms = (uint32_t)dctl_duration_ms(d, "push-timeout", 0);
     config->push->concurrency = (uint32_t)dctl_number(d, "push-concurrency", 0);
+    config->push->requests_per_minute = (uint32_t)dctl_number(d, "push-rate", 0);
 }
 
 int dctl_groups_create(struct dctl *d, int argc, char **argv)
@@ -110,7 +111,11 @@ static struct dctl_node *row_of(struct dctl *d, const group_message *g)
     dctl_add_text(&d->arena, row, "name",
                   chassis_arena_printf(&d->arena, "%s/%s", g->config->stream, g->config->name));
     if (d->format == DCTL_TABLE) {
+        const struct dctl_node *push = dctl_find(row, "push");
+        const struct dctl_node *state = push != NULL ? dctl_find(push, "state") : NULL;
         dctl_add_u64(&d->arena, row, "n_members", g->n_members);
+        dctl_add_view(&d->arena, row, "push_state",
+                      state != NULL ? state->text : chassis_view_str("-"));
     }
     return row;
 }
@@ -123,6 +128,7 @@ int dctl_groups_list(struct dctl *d, int argc, char **argv)
                                                  {"IN FLIGHT", "in_flight", 0},
                                                  {"WAITING", "waiting", 0},
                                                  {"MEMBERS", "n_members", 0},
+                                                 {"PUSH", "push_state", 0},
                                                  {"REDELIVERED", "redelivered", 0},
                                                  {"DEAD", "dead_lettered", 0},
                                                  {0}};

@@ -21,7 +21,8 @@
  *     chassis_call_set_header    further headers, before either
  *
  * Invariants: the longest path of a route wins; another method of a path that has routes is answered
- * 405 with what is allowed; RPCs and the pages of the chassis itself (/livez …) come first.
+ * 405 with what is allowed; RPCs and the pages of the chassis itself (/livez …) come first. OPTIONS is
+ * answered by the chassis, as a browser's preflight; a route for OPTIONS gets those that are none.
  * Threads: handlers run on a worker, or on the http thread if the route "never blocks"; the functions
  * below as those of calls.
  * Ownership: a route is copied, its texts are borrowed; a request lives until its call ends.

@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
-enum { CODEC_VERSION = 1 };
+enum { CONFIG_VERSION = 2, PLACE_VERSION = 1 };
 #define NS_PER_MS   UINT64_C(1000000)
 #define WAIT_MS_MAX (UINT64_C(36500) * 86400000) /* a hundred years */
 
@@ -37,6 +37,7 @@ static const struct field fields[] = {
     {FIELD_BOOL, 1, AT(config.push.structured)},
     {FIELD_U32, 1, AT(config.push.timeout_ms)},
     {FIELD_U32, 1, AT(config.push.concurrency)},
+    {FIELD_U32, 2, AT(config.push.per_minute)},
 };
 #undef AT
 enum { N_FIELDS = sizeof fields / sizeof fields[0] };
@@ -91,7 +92,7 @@ static void encode_field(const struct field *f, const struct cat_group_row *row,
 
 void cat_group_row_encode(const struct cat_group_row *row, struct chassis_buf *out)
 {
-    chassis_buf_append_byte(out, CODEC_VERSION);
+    chassis_buf_append_byte(out, CONFIG_VERSION);
     for (unsigned i = 0; i < N_FIELDS; i++) {
         encode_field(&fields[i], row, out);
     }
@@ -142,15 +143,15 @@ static void decode_field(const struct field *f, struct chassis_reader *reader,
     }
 }
 
-static int check_version(struct chassis_reader *reader, const char *what, uint8_t *ret_version,
-                         struct chassis_error *err)
+static int check_version(struct chassis_reader *reader, const char *what, uint8_t known,
+                         uint8_t *ret_version, struct chassis_error *err)
 {
     uint8_t version = chassis_read_byte(reader);
-    if (version > CODEC_VERSION) {
+    if (version > known) {
         return chassis_error_set(err, CHASSIS_BAD_VERSION,
                                  "%s has format version %u, this program knows up to %u: run the "
                                  "newer version",
-                                 what, version, CODEC_VERSION);
+                                 what, version, known);
     }
     *ret_version = version;
     return 0;
@@ -171,7 +172,7 @@ int cat_group_row_decode(struct chassis_view bytes, struct cat_group_row *ret_ro
     struct chassis_reader reader = chassis_reader(bytes);
     struct cat_group_row row = {0};
     uint8_t version = 0;
-    int rc = check_version(&reader, "the row of a group", &version, err);
+    int rc = check_version(&reader, "the row of a group", CONFIG_VERSION, &version, err);
     if (rc < 0) {
         return rc;
     }
@@ -228,7 +229,7 @@ void cat_place_row_encode(const struct cat_place *place, const struct cat_runs *
                           uint64_t now_ns, int64_t wall_ms, struct chassis_buf *out)
 {
     bool keys = place->rules.ordered && place->n_entries != 0;
-    chassis_buf_append_byte(out, CODEC_VERSION);
+    chassis_buf_append_byte(out, PLACE_VERSION);
     chassis_buf_append_varint(out, place->next);
     chassis_buf_append_varint(out, (uint64_t)wall_ms);
     chassis_buf_append_byte(out, keys);
@@ -291,7 +292,7 @@ int cat_place_row_decode(struct chassis_view bytes, uint64_t now_ns, int64_t wal
     CHASSIS_ASSERT(place->n_entries == 0 && replayed->n == 0);
     struct chassis_reader reader = chassis_reader(bytes);
     uint8_t version = 0;
-    int rc = check_version(&reader, "the place of a group", &version, err);
+    int rc = check_version(&reader, "the place of a group", PLACE_VERSION, &version, err);
     if (rc < 0) {
         return rc;
     }

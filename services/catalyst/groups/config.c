@@ -3,7 +3,7 @@
 
 #include "base/utf8.h"
 
-enum { FILTER_MAX = 64 << 10, URL_MAX = 2048, DESCRIPTION_MAX = 255 };
+enum { FILTER_MAX = 64 << 10, URL_MAX = 2048, DESCRIPTION_MAX = 255, PER_MINUTE_MAX = 6000000 };
 
 static bool name_valid(struct chassis_view name)
 {
@@ -58,6 +58,8 @@ static int check_push(struct cat_push_config *p, struct chassis_error *err)
     int rc = text(p->url, URL_MAX, "push.url", err);
     rc = rc != 0 ? rc : text(p->token_secret, DESCRIPTION_MAX, "push.token_secret", err);
     rc = rc != 0 ? rc : number(&p->timeout_ms, 10000, 100, 300000, "push.timeout_ms", err);
+    rc = rc != 0 ? rc
+                 : number(&p->per_minute, 0, 0, PER_MINUTE_MAX, "push.requests_per_minute", err);
     return rc != 0 ? rc : number(&p->concurrency, 16, 1, 256, "push.concurrency", err);
 }
 
@@ -154,7 +156,25 @@ static void describe(struct cat_group *g, struct cat_group_info *ret_info)
         .waiting = g->place.n_entries - g->place.n_in_flight,
         .members = (const struct cat_member_info *)(const void *)all->infos.data,
         .n_members = g->n_members,
+        .push = g->config.push.url.len != 0 ? g->push : NULL,
     };
+}
+
+void cat_group_push_state(struct cat_groups *all, struct chassis_view stream,
+                          struct chassis_view name, const struct cat_push_info *info,
+                          uint64_t next_ms)
+{
+    struct cat_group *g = cat_groups_find(all, stream, name);
+    if (g == NULL) {
+        return;
+    }
+    if (g->push == NULL) {
+        g->push = chassis_base_alloc(sizeof *g->push);
+    }
+    *g->push = *info;
+    g->push->next_ns =
+        next_ms != 0 ? (cat_groups_wall_ms(all) + (int64_t)next_ms) * (int64_t)CHASSIS_NS_PER_MS
+                     : 0;
 }
 
 int cat_group_get(struct cat_groups *all, struct chassis_view stream, struct chassis_view name,

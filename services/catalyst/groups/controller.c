@@ -151,6 +151,7 @@ static void group_free(struct cat_group *g)
     cat_filter_free(g->filter);
     chassis_buf_fini(&g->row);
     cat_group_unmeasured(g);
+    free(g->push);
     free(g);
 }
 
@@ -290,7 +291,7 @@ static int load_one(void *data, struct chassis_view key, struct chassis_view val
         return 1;
     }
     uint32_t number = chassis_get_be32(key.data);
-    chassis_buf_append_view(&row, value);
+    cat_group_row_encode(&decoded, &row); /* as this version would have written it */
     struct cat_group *g = cat_group_new(all, &row, number, CAT_GROUP_LIVE);
     all->last_number = g->number > all->last_number ? g->number : all->last_number;
     int found = cat_stream_get(all->options.broker, g->config.stream, &stream, NULL);

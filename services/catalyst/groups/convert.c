@@ -37,7 +37,8 @@ static void push_of(const EV(Push) * push, struct cat_push_config *ret_push)
                                              .token_secret = chassis_view_str(push->token_secret),
                                              .structured = push->structured,
                                              .timeout_ms = push->timeout_ms,
-                                             .concurrency = push->concurrency};
+                                             .concurrency = push->concurrency,
+                                             .per_minute = push->requests_per_minute};
     }
 }
 
@@ -112,6 +113,29 @@ static EV(Push) * push_message(struct chassis_arena *arena, const struct cat_pus
     m->token_secret = cat_text(arena, push->token_secret);
     m->timeout_ms = push->timeout_ms;
     m->concurrency = push->concurrency;
+    m->requests_per_minute = push->per_minute;
+    return m;
+}
+
+static EV(PushStatus) * push_status(struct chassis_arena *arena, const struct cat_push_info *info)
+{
+    static const Draft__Events__V1__PushState states[CAT_PUSH_STATES] = {
+        [CAT_PUSH_NONE] = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_UNSPECIFIED,
+        [CAT_PUSH_UNVERIFIED] = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_UNVERIFIED,
+        [CAT_PUSH_VERIFIED] = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_VERIFIED,
+        [CAT_PUSH_EXEMPT] = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_EXEMPT,
+        [CAT_PUSH_PAUSED] = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_PAUSED,
+        [CAT_PUSH_GONE] = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_GONE,
+    };
+    if (info == NULL) {
+        return NULL;
+    }
+    EV(PushStatus) *m = chassis_arena_alloc(arena, sizeof *m);
+    draft__events__v1__push_status__init(m);
+    m->state = states[info->state];
+    m->reason = cat_text(arena, chassis_view_str(info->reason));
+    m->requests_per_minute = info->per_minute;
+    m->next_time_ns = (uint64_t)info->next_ns;
     return m;
 }
 
@@ -156,6 +180,7 @@ EV(Group) * cat_group_message(struct chassis_arena *arena, const struct cat_grou
     m->delivered = info->delivered;
     m->redelivered = info->redelivered;
     m->dead_lettered = info->dead_lettered;
+    m->push = push_status(arena, info->push);
     m->n_members = info->n_members;
     m->members = chassis_arena_alloc(arena, (info->n_members + 1) * sizeof(void *));
     for (uint32_t i = 0; i < info->n_members; i++) {

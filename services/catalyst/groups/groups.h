@@ -29,6 +29,7 @@ struct cat_push_config {
     struct chassis_view url, token_secret;
     bool structured;
     uint32_t timeout_ms, concurrency;
+    uint32_t per_minute; /* requests at most; 0 = as many as the endpoint allows */
 };
 struct cat_group_config {
     struct chassis_view stream, name, description;
@@ -39,6 +40,21 @@ struct cat_group_config {
     bool ordered_by_key;
     struct chassis_view dead_letter_stream;
     struct cat_push_config push;
+};
+enum cat_push_state {
+    CAT_PUSH_NONE,       /* no push URL */
+    CAT_PUSH_UNVERIFIED, /* the endpoint has not allowed it: nothing is posted */
+    CAT_PUSH_VERIFIED,
+    CAT_PUSH_EXEMPT, /* it is not asked */
+    CAT_PUSH_PAUSED, /* it asked to wait */
+    CAT_PUSH_GONE,   /* nothing is posted until the group is updated */
+    CAT_PUSH_STATES,
+};
+struct cat_push_info {
+    enum cat_push_state state;
+    uint32_t per_minute; /* requests at most; 0 = no limit */
+    int64_t next_ns;     /* wall time: when it is asked or posted to again; 0 = now, or never */
+    char reason[CAT_REASON_MAX + 1];
 };
 struct cat_member_info {
     struct chassis_view name, address;
@@ -52,6 +68,7 @@ struct cat_group_info { /* borrowed until the loop's turn ends */
     uint32_t in_flight, waiting;
     const struct cat_member_info *members;
     uint32_t n_members;
+    const struct cat_push_info *push; /* NULL = no push URL, or nothing said of it yet */
 };
 
 struct cat_groups;
@@ -94,6 +111,12 @@ void cat_group_list(struct cat_groups *groups, struct chassis_view stream,
                     struct chassis_view after_stream, struct chassis_view after_name,
                     int (*each)(void *data, const struct cat_group_info *info), void *data);
 
+/* What is said of its push URL from now on; the time to `next` in ms, 0 = none. Of a group that is not
+ * there (any more) nothing is kept. */
+void cat_group_push_state(struct cat_groups *groups, struct chassis_view stream,
+                          struct chassis_view name, const struct cat_push_info *info,
+                          uint64_t next_ms);
+
 /* Groups and members of a stream, for its description. */
 void cat_groups_of_stream(struct cat_groups *groups, struct chassis_view stream,
                           uint32_t *ret_groups, uint32_t *ret_members);
@@ -118,6 +141,8 @@ struct cat_member_options {
 int cat_member_join(struct cat_groups *groups, const struct cat_member_options *options,
                     struct cat_member **ret_member, uint64_t *ret_next, struct chassis_error *err);
 void cat_member_credit(struct cat_member *member, uint32_t more);
+/* Take back what is left of the credit. */
+void cat_member_withdraw(struct cat_member *member);
 /* What it has in flight is delivered to others at once. */
 void cat_member_leave(struct cat_member *member);
 

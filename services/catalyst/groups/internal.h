@@ -104,6 +104,7 @@ struct cat_group {
     struct cat_group_wait *savers;   /* in order of versions */
 
     struct cat_measures *measures;
+    struct cat_push_info *push; /* NULL = nothing was said of its push URL */
 };
 
 struct cat_member {

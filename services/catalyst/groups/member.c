@@ -181,6 +181,15 @@ void cat_member_credit(struct cat_member *m, uint32_t more)
     cat_group_touch(m->group);
 }
 
+void cat_member_withdraw(struct cat_member *m)
+{
+    if (m->group != NULL) {
+        m->group->credit -= m->credit;
+        m->credit = 0;
+        reload(m);
+    }
+}
+
 void cat_member_leave(struct cat_member *m)
 {
     if (m->group != NULL) {

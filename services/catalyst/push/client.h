@@ -13,9 +13,10 @@
 #include <chassis/executor.h>
 
 /* Raised when anything here changes its shape. */
-enum { CAT_PUSH_PLUGIN_VERSION = 1, CAT_PUSH_TEXT_MAX = 256 };
+enum { CAT_PUSH_PLUGIN_VERSION = 2, CAT_PUSH_TEXT_MAX = 256 };
 
 struct cat_push_request {
+    const char *method; /* "POST", or another without a body */
     const char *url;
     const char *headers; /* "name: value" NUL "name: value" NUL NUL */
     struct chassis_view body;
@@ -25,6 +26,8 @@ struct cat_push_request {
     unsigned status;              /* of the answer; 0 = there was none */
     uint32_t retry_after_ms;      /* what the answer asks for; 0 = nothing */
     char text[CAT_PUSH_TEXT_MAX]; /* why there was no answer */
+    char allowed_origin[CAT_PUSH_TEXT_MAX], allowed_rate[32]; /* its webhook-allowed-… headers; "" =
+                                                                 none, "?" = too long */
     /* the client's own */
     struct chassis_task task;
     struct cat_push_request *next;
@@ -33,7 +36,7 @@ struct cat_push_request {
 
 struct cat_push_client;
 struct cat_push_client_ops {
-    void (*post)(struct cat_push_client *client, struct cat_push_request *request);
+    void (*send)(struct cat_push_client *client, struct cat_push_request *request);
     /* What is under way ends without an answer. */
     void (*close)(struct cat_push_client *client, void (*closed)(void *data), void *data);
 };

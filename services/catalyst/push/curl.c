@@ -74,9 +74,14 @@ static void set_options(CURL *easy, struct transfer *t, struct cat_push_request 
     curl_easy_setopt(easy, CURLOPT_URL, r->url);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_POST, 1L);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->body.len != 0 ? (const char *)r->body.data : "");
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+    if (strcmp(r->method, "POST") == 0) {
+        curl_easy_setopt(easy, CURLOPT_POST, 1L);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS,
+                         r->body.len != 0 ? (const char *)r->body.data : "");
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body.len);
+    } else {
+        curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
+    }
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "draft-catalyst");
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)r->timeout_ms);
@@ -114,6 +119,15 @@ static bool begin(struct client *c, struct cat_push_request *r)
     return true;
 }
 
+static void header(CURL *easy, const char *name, char *out, size_t size)
+{
+    struct curl_header *h;
+    out[0] = '\0';
+    if (curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &h) == CURLHE_OK) {
+        snprintf(out, size, "%s", strlen(h->value) < size ? h->value : "?");
+    }
+}
+
 static void end(struct client *c, struct cat_push_request *r, CURLcode code)
 {
     struct transfer *t = r->transfer;
@@ -127,6 +141,8 @@ static void end(struct client *c, struct cat_push_request *r, CURLcode code)
     if (code == CURLE_OK) {
         curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
         curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_s);
+        header(t->easy, "WebHook-Allowed-Origin", r->allowed_origin, sizeof r->allowed_origin);
+        header(t->easy, "WebHook-Allowed-Rate", r->allowed_rate, sizeof r->allowed_rate);
     }
     r->status = (unsigned)status;
     r->retry_after_ms = retry_s <= 0 ? 0 : retry_s > 86400 ? 86400000 : (uint32_t)retry_s * 1000;
@@ -196,7 +212,7 @@ static void *client_main(void *data)
 
 /* ---- the interface ---- */
 
-static void post(struct cat_push_client *client, struct cat_push_request *request)
+static void send_request(struct cat_push_client *client, struct cat_push_request *request)
 {
     struct client *c = (struct client *)client;
     request->next = NULL;
@@ -231,7 +247,7 @@ static void close_client(struct cat_push_client *client, void (*closed)(void *da
     pthread_mutex_unlock(&c->lock);
 }
 
-static const struct cat_push_client_ops ops = {post, close_client};
+static const struct cat_push_client_ops ops = {send_request, close_client};
 
 int cat_push_open(uint32_t version, struct chassis_executor *loop,
                   struct cat_push_client **ret_client);

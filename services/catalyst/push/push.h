@@ -2,12 +2,19 @@
  * HTTP (CloudEvents binding, binary or structured mode).
  *
  *     2xx                    acknowledged
- *     429, 503               again after Retry-After, else as every failure
+ *     429, 503               again after Retry-After, and nothing else before; without it as every
+ *                            failure
  *     410                    the endpoint is gone: nothing more is sent until the group is updated
+ *     415                    a dead letter
  *     anything else, none    again, after the group's backoff; without one after 1 s, 2 s … 60 s by
  *                            the number of attempts. After deliveries_max it is a dead letter
  *
- * Invariants: at most `concurrency` requests of a group are under way; a request ends before its
+ * Before that the endpoint is asked for its permission (CloudEvents webhooks, abuse protection): OPTIONS
+ * with WebHook-Request-Origin, answered with WebHook-Allowed-Origin; again after every start and when
+ * the URL or the rate of the group changes, and with growing waits until it gives it.
+ *
+ * Invariants: nothing is posted to an endpoint that has not allowed it, nor more often than it does;
+ * at most `concurrency` requests of a group are under way; a request ends before its
  * event's ack_wait does, so that it is not sent beside its own repetition; redirects are not followed.
  * Threads: the loop role. Ownership: configurations are copied.
  */
@@ -27,8 +34,13 @@ struct cat_push_options {
     int (*secret)(void *data, const char *name, struct chassis_buf *ret_secret,
                   struct chassis_error *err);
     void *secret_data;
+    const char *origin; /* who we are to endpoints; NULL or empty = the host's name */
+    const char *const *unvalidated_hosts; /* not asked: "host", "host:port", "*" = all. Borrowed */
+    size_t n_unvalidated_hosts;
 };
 
+/* The origin may be used. */
+int cat_push_check_origin(const char *origin, struct chassis_error *err);
 struct cat_push *cat_push_new(const struct cat_push_options *options);
 /* For cat_groups_options.push; `data` is the cat_push. */
 void cat_push_group(void *data, struct chassis_view stream, struct chassis_view name,

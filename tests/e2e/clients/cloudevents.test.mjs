@@ -135,9 +135,15 @@ test("a reader that comes back goes on behind the last event it saw, through a f
 
 test("the SDK understands what is pushed to a webhook", async () => {
   await stream("pushed");
-  const got = [];
+  const got = [], asked = [];
   const hook = createServer((request, response) => {
     let body = "";
+    if (request.method === "OPTIONS") {
+      asked.push(request.headers["webhook-request-origin"]);
+      response.writeHead(200, { "webhook-allowed-origin": asked.at(-1), "webhook-allowed-rate": "600" });
+      response.end();
+      return;
+    }
     request.on("data", (chunk) => { body += chunk; });
     request.on("end", () => {
       const event = HTTP.toEvent({ headers: request.headers, body });
@@ -166,6 +172,7 @@ test("the SDK understands what is pushed to a webhook", async () => {
       assert.deepEqual(event.data, { amount: 12.5, items: ["a", "b"] });
     }
     assert.deepEqual(got.map((g) => g.attempt).sort(), ["1", "1", "2"]);
+    assert.equal(asked.length, 2);
   } finally {
     hook.close();
     hook.closeAllConnections();

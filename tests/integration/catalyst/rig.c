@@ -93,11 +93,14 @@ static void open_all(struct step *step)
     const char *build = getenv("DRAFT_BUILD");
     snprintf(rig->plugins, sizeof rig->plugins, "%s/lib/draft",
              build != NULL ? build : DRAFT_BUILD_DIR);
-    groups.push_data = rig->push =
-        cat_push_new(&(struct cat_push_options){.loop = rig->loop,
-                                                .log = chassis_log_module("push"),
-                                                .directory = rig->plugins,
-                                                .secret = secret});
+    groups.push_data = rig->push = cat_push_new(
+        &(struct cat_push_options){.loop = rig->loop,
+                                   .log = chassis_log_module("push"),
+                                   .directory = rig->plugins,
+                                   .secret = secret,
+                                   .origin = "broker.test",
+                                   .unvalidated_hosts = &rig->unvalidated_host,
+                                   .n_unvalidated_hosts = rig->unvalidated_host != NULL});
     int rc = chassis_journal_open(&journal, &rig->journal, &err);
     if (rc == 0) {
         broker.journal = rig->journal;

@@ -37,6 +37,7 @@ struct rig {
     uint16_t http_port;
     char address[64];
     size_t publish_bytes_max, queue_bytes_max; /* set before rig_open */
+    const char *unvalidated_host;              /* of push URLs; NULL = none */
 };
 
 void rig_init(struct rig *rig); /* a fresh directory */

@@ -126,6 +126,8 @@ static const struct chassis_http_route routes[] = {
     {.method = "POST", .path = "/things", .handle = echo, .body_bytes_max = 1000, .data = one},
     {.method = "PUT", .path = "/things/special", .handle = echo, .never_blocks = true, .data = two},
     {.method = "POST", .path = "/refuse", .handle = refuse},
+    {.method = "POST", .path = "/asked", .handle = echo, .data = one},
+    {.method = "OPTIONS", .path = "/asked", .handle = echo, .data = two},
     {.method = "DELETE", .path = "/silent", .handle = silent},
     {.method = "GET", .path = "/park", .handle = park, .lasting = true},
     {.method = "GET", .path = "/hurry", .handle = park},
@@ -337,6 +339,23 @@ static void browsers_may_call_from_allowed_origins(void **state)
     raw_free(&a);
 }
 
+static void a_route_may_answer_options_that_are_no_preflight(void **state)
+{
+    struct raw_answer a;
+    raw_call(world.port, "OPTIONS", "/asked", "x-word: webhook\r\n", NULL, &a);
+    assert_int_equal(a.status, 202);
+    assert_non_null(strstr((const char *)a.body.data, "OPTIONS|/asked||-|webhook||two"));
+    raw_free(&a);
+    raw_call(world.port, "OPTIONS", "/asked",
+             "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n", NULL, &a);
+    assert_int_equal(a.status, 204);
+    assert_string_equal(raw_header(&a, "Allow"), "POST, OPTIONS");
+    raw_free(&a);
+    raw_call(world.port, "OPTIONS", "/things", "x-word: webhook\r\n", NULL, &a);
+    assert_int_equal(a.status, 204); /* no route for it */
+    raw_free(&a);
+}
+
 static void stopping_cancels_what_lasts(void **state)
 {
     int fd = raw_connect(world.port);
@@ -361,6 +380,7 @@ int main(void)
         TEST_OF(a_client_that_goes_away_cancels_the_call),
         TEST_OF(a_slow_reader_is_bounded_and_loses_nothing),
         TEST_OF(browsers_may_call_from_allowed_origins),
+        TEST_OF(a_route_may_answer_options_that_are_no_preflight),
         TEST_OF(stopping_cancels_what_lasts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
