@@ -21,12 +21,22 @@ enum { IN_FLIGHT = 64, IN_FLIGHT_MAX = 1024, PARALLEL_MAX = 64, PROGRESS_MS = 50
 
 /* --- the stream --- */
 
+static void tell_gap(const struct subscription *s, const Draft__Events__V1__Gap *gap)
+{
+    if (gap != NULL) {
+        chassis_log_warn(s->broker->log, "events are gone before they were received",
+                         chassis_f_str("what", s->what), chassis_f_u64("from", gap->from_sequence),
+                         chassis_f_u64("to", gap->to_sequence));
+    }
+}
+
 static void on_joined(struct chassis_client_stream *stream, const void *message,
                       struct chassis_view encoded, void *data)
 {
     struct subscription *s = data;
     const Draft__Events__V1__JoinResponse *res = message;
     broker_connected(s->broker, &s->backoff, s->what);
+    tell_gap(s, res->gap);
     received_take(s, res->deliveries, res->n_deliveries);
 }
 
@@ -36,12 +46,7 @@ static void on_subscribed(struct chassis_client_stream *stream, const void *mess
     struct subscription *s = data;
     const Draft__Events__V1__SubscribeResponse *res = message;
     broker_connected(s->broker, &s->backoff, s->what);
-    if (res->gap != NULL) {
-        chassis_log_warn(s->broker->log, "events are gone before they were received",
-                         chassis_f_str("what", s->what),
-                         chassis_f_u64("from", res->gap->from_sequence),
-                         chassis_f_u64("to", res->gap->to_sequence));
-    }
+    tell_gap(s, res->gap);
     received_take(s, res->deliveries, res->n_deliveries);
     if (res->next_sequence > s->next_sequence) {
         s->next_sequence = res->next_sequence;

@@ -54,16 +54,20 @@ static uint64_t show_all(struct consuming *c, event_delivery *const *deliveries,
     return shown;
 }
 
+static void tell_gap(const struct dctl *d, const Draft__Events__V1__Gap *gap)
+{
+    if (gap != NULL) {
+        fprintf(d->err, "dctl: events %llu to %llu are not kept any more\n",
+                (unsigned long long)gap->from_sequence, (unsigned long long)gap->to_sequence - 1);
+    }
+}
+
 static bool on_subscribed(struct dctl_follower *f, const void *message, struct chassis_view encoded)
 {
     const subscribe_response *res = message;
     struct consuming *c = f->data;
     dctl_meter_begin(&c->meter);
-    if (res->gap != NULL) {
-        fprintf(f->d->err, "dctl: events %llu to %llu are not kept any more\n",
-                (unsigned long long)res->gap->from_sequence,
-                (unsigned long long)res->gap->to_sequence - 1);
-    }
+    tell_gap(f->d, res->gap);
     uint64_t n = show_all(c, res->deliveries, res->n_deliveries);
     if (c->left != 0 && res->next_sequence > c->next_sequence) {
         c->next_sequence = res->next_sequence;
@@ -80,6 +84,7 @@ static bool on_joined(struct dctl_follower *f, const void *message, struct chass
     const join_response *res = message;
     struct consuming *c = f->data;
     dctl_meter_begin(&c->meter);
+    tell_gap(f->d, res->gap);
     for (size_t i = 0; i < res->n_stale; i++) {
         fprintf(f->d->err, "dctl: the answer for event %llu came too late: it comes again\n",
                 (unsigned long long)res->stale[i]);

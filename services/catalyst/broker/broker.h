@@ -61,8 +61,8 @@ struct cat_stream_info { /* borrowed from the broker until the loop's turn ends 
     int64_t created_ns;
     struct cat_log_state log;
     uint64_t events;
-    double rate;
-    uint32_t groups, readers;
+    double rate; /* events stored a second, over about the last ten seconds */
+    uint32_t readers;
 };
 
 struct cat_broker;
@@ -144,9 +144,12 @@ struct cat_publish {
     struct cat_publish_order *order; /* of the caller, so that it waits for nobody else; NULL = an
                                         order it shares with all who give none */
     bool copy; /* readers of all streams have seen these events: dead letters */
+    /* Before `done`: why an event was not stored everywhere it should be. May be NULL. */
+    void (*refused)(struct cat_publish *publish, uint32_t event, const char *text);
     void (*done)(struct cat_publish *publish);
-    int status;               /* of the whole: CHASSIS_NOT_FOUND (stream), CHASSIS_NO_SPACE,
-                                 CHASSIS_BUSY; 0 = look at each */
+    int status;               /* 0, or what went wrong beyond single events: CHASSIS_NOT_FOUND
+                                 (stream), CHASSIS_NO_SPACE, CHASSIS_BUSY; each event that was
+                                 stored nevertheless has status 0 */
     struct chassis_error err; /* text of `status`, or of the first refused event */
     struct cat_publish *next; /* the broker's own from here on */
     struct cat_publish *waiting;
@@ -175,8 +178,8 @@ struct cat_reader_ops {
      * has been given since: a reader that goes on from here misses nothing. Readers of all streams: 0.
      */
     void (*pause)(void *data, uint64_t next);
-    /* Events from … to - 1 are gone. */
-    void (*gap)(void *data, uint64_t from, uint64_t to);
+    /* Events from … to - 1 of the stream are gone. */
+    void (*gap)(void *data, struct chassis_view stream, uint64_t from, uint64_t to);
     /* The last callback: the stream was deleted (CHASSIS_NOT_FOUND), damage (CHASSIS_CORRUPT),
      * CHASSIS_SHUTTING_DOWN. */
     void (*ended)(void *data, int status, const struct chassis_error *err);

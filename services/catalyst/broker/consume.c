@@ -15,7 +15,10 @@ struct consumer {
     struct cat_filter *filter;
     struct cat_reader *reader;
     struct chassis_buf out;
+    struct cat_gaps gaps;
 };
+
+enum { GAPS_MAX = 16 };
 
 static bool fits(struct chassis_view pattern, struct chassis_view name)
 {
@@ -28,6 +31,26 @@ bool cat_template_fits(const struct cat_template *t, const struct cat_event *eve
            fits(t->subject, event->subject);
 }
 
+void cat_gaps_add(struct cat_gaps *gaps, struct chassis_view stream, uint64_t from, uint64_t to)
+{
+    struct chassis_buf gap = {0};
+    if (gaps->n == GAPS_MAX) {
+        return;
+    }
+    cat_put_block(&gap, 1, stream);
+    cat_put_varint(&gap, 2, from);
+    cat_put_varint(&gap, 3, to);
+    cat_put_block(&gaps->fields, 100, chassis_buf_view(&gap));
+    gaps->n++;
+    chassis_buf_fini(&gap);
+}
+
+void cat_gaps_clear(struct cat_gaps *gaps)
+{
+    chassis_buf_fini(&gaps->fields);
+    *gaps = (struct cat_gaps){0};
+}
+
 static int on_event(void *data, struct chassis_view stream, const struct cat_log_event *stored,
                     const struct cat_event *event)
 {
@@ -37,20 +60,28 @@ static int on_event(void *data, struct chassis_view stream, const struct cat_log
     }
     chassis_buf_clear(&c->out);
     cat_put_block(&c->out, 1, stored->bytes);
-    return cat_session_send(&c->session, chassis_buf_view(&c->out)) == CHASSIS_RESOURCE_EXHAUSTED;
+    chassis_buf_append_view(&c->out, chassis_buf_view(&c->gaps.fields));
+    if (cat_session_send(&c->session, chassis_buf_view(&c->out)) == CHASSIS_RESOURCE_EXHAUSTED) {
+        return 1;
+    }
+    if (c->gaps.n != 0) {
+        cat_gaps_clear(&c->gaps);
+    }
+    return 0;
 }
 
 static void on_pause(void *data, uint64_t next)
 {
 }
 
-static void on_gap(void *data, uint64_t from, uint64_t to)
+static void on_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct consumer *c = data;
     chassis_log_warn(chassis_call_logger(c->session.call),
                      "consumer fell behind what is kept: events are missing for it",
-                     chassis_f_view("stream", c->template.stream), chassis_f_u64("from", from),
+                     chassis_f_view("stream", stream), chassis_f_u64("from", from),
                      chassis_f_u64("to", to));
+    cat_gaps_add(&c->gaps, stream, from, to);
 }
 
 static void on_ended(void *data, int status, const struct chassis_error *err)
@@ -91,6 +122,7 @@ static void stop(struct cat_session *session)
     cat_filter_free(c->filter);
     c->filter = NULL;
     chassis_buf_fini(&c->out);
+    cat_gaps_clear(&c->gaps);
 }
 
 static const struct cat_session_ops session_ops = {start, news, stop};

@@ -94,6 +94,9 @@ static void updated(struct change *c)
     cat_model_set_rules(c->broker, s);
     s->dedupe_stale = s->dedupe_stale || s->config->is.dedupe_ms > dedupe_ms;
     cat_dedupe_set_window(s->dedupe, s->config->is.dedupe_ms);
+    if (s->log->ops->set_interval != NULL) {
+        s->log->ops->set_interval(s->log, s->config->is.interval_ms);
+    }
     cat_retention_arm(s);
     cat_retention_check(s);
 }
@@ -441,7 +444,10 @@ static void fill_info(const struct cat_broker *b, const struct stream *s,
     if (shown == 0) {
         info->log.bytes = 0;
         info->log.first_time_ns = 0;
-    } else if (shown < kept) {
+    } else if (shown < kept) { /* the engine gives space back later */
+        info->log.first_time_ns = s->log->ops->time_of != NULL
+                                      ? s->log->ops->time_of(s->log, s->first)
+                                      : info->log.first_time_ns;
         info->log.bytes = (uint64_t)((double)state.bytes * (double)shown / (double)kept);
     }
 }

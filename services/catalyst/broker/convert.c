@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "catalyst/broker/rpc.h"
+#include "catalyst/groups/groups.h"
 
 enum { FILTERS_MAX = 64 };
 
@@ -130,7 +131,20 @@ static EV(StreamConfig) *
     return m;
 }
 
-EV(Stream) * cat_stream_message(struct chassis_arena *arena, const struct cat_stream_info *info)
+/* A group reads with one reader for all its members. */
+static void count_consumers(const struct cat_stream_info *info, struct cat_groups *groups,
+                            EV(Stream) * m)
+{
+    struct cat_stream_groups of = {0};
+    if (groups != NULL) {
+        of = cat_groups_of_stream(groups, info->config.name);
+    }
+    m->groups = of.groups;
+    m->consumers = of.members + (info->readers > of.readers ? info->readers - of.readers : 0);
+}
+
+EV(Stream) * cat_stream_message(struct chassis_arena *arena, const struct cat_stream_info *info,
+                                struct cat_groups *groups)
 {
     EV(Stream) *m = chassis_arena_alloc(arena, sizeof *m);
     draft__events__v1__stream__init(m);
@@ -143,8 +157,7 @@ EV(Stream) * cat_stream_message(struct chassis_arena *arena, const struct cat_st
     m->events = info->events;
     m->bytes = info->log.bytes;
     m->rate = info->rate;
-    m->groups = info->groups;
-    m->consumers = info->readers;
+    count_consumers(info, groups, m);
     return m;
 }
 

@@ -11,6 +11,8 @@
 #define EV(name)      Draft__Events__V1__##name
 #define EV_INIT(name) DRAFT__EVENTS__V1__##name##__INIT
 
+struct cat_groups;
+
 enum { CAT_BATCH_DEFAULT = 256, CAT_BATCH_MAX = 10000, CAT_MESSAGE_BYTES = 1 << 20 };
 
 /* `text` as a C string. */
@@ -20,7 +22,8 @@ char *cat_text(struct chassis_arena *arena, struct chassis_view text);
  * an enumerator nobody knows. */
 int cat_stream_config_of(struct chassis_arena *arena, const EV(StreamConfig) * config,
                          struct cat_stream_config *ret_config, struct chassis_error *err);
-EV(Stream) * cat_stream_message(struct chassis_arena *arena, const struct cat_stream_info *info);
+EV(Stream) * cat_stream_message(struct chassis_arena *arena, const struct cat_stream_info *info,
+                                struct cat_groups *groups);
 
 /* NULL = new. */
 int cat_start_of(const EV(Start) * start, struct cat_start *ret_start, struct chassis_error *err);

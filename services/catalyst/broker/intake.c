@@ -38,6 +38,7 @@ void cat_intake_reset(struct cat_intake *intake)
     intake->publish = (struct cat_publish){.events = events};
     intake->n_items = 0;
     intake->bytes = 0;
+    intake->texts = NULL;
     intake->finished = false;
     chassis_arena_fini(&intake->arena);
     chassis_arena_init(&intake->arena, NULL, 0, 0);
@@ -156,6 +157,16 @@ int cat_intake_batch(const struct cat_intake_options *options, struct chassis_vi
 
 static void publish_done(struct cat_publish *publish);
 
+static void event_refused(struct cat_publish *publish, uint32_t event, const char *text)
+{
+    struct cat_intake *intake = chassis_container_of(publish, struct cat_intake, publish);
+    if (intake->texts == NULL) {
+        intake->texts =
+            chassis_arena_zalloc(&intake->arena, publish->n_events * sizeof *intake->texts);
+    }
+    intake->texts[event] = chassis_arena_copy(&intake->arena, chassis_view_str(text));
+}
+
 static void run_done(struct chassis_task *task)
 {
     struct cat_intake *intake = chassis_container_of(task, struct cat_intake, task);
@@ -179,10 +190,12 @@ static void publish_again(struct cat_intake *intake)
 {
     struct cat_publish *publish = &intake->publish;
     struct cat_lane *lane = intake->options.lane;
+    intake->texts = NULL;
     *publish = (struct cat_publish){.stream = publish->stream,
                                     .events = publish->events,
                                     .n_events = publish->n_events,
                                     .order = lane != NULL ? &lane->order : &intake->order,
+                                    .refused = event_refused,
                                     .done = publish_done};
     cat_publish(intake->options.broker, publish);
     if (lane != NULL && publish->status == CHASSIS_BUSY) {
@@ -266,12 +279,11 @@ void cat_intake_result(const struct cat_intake *intake, uint32_t item,
         return;
     }
     const struct cat_publish_event *e = &publish->events[it->event];
-    int code = publish->status != 0 ? publish->status : e->status;
     *ret_result = (struct cat_intake_result){
-        .code = code, .id = e->event.id, .duplicate = e->duplicate, .sequence = e->sequence};
-    if (code != 0) { /* its text is that of the first with this code */
+        .code = e->status, .id = e->event.id, .duplicate = e->duplicate, .sequence = e->sequence};
+    bool own = intake->texts != NULL && intake->texts[it->event].data != NULL;
+    if (e->status != 0) { /* of the whole, if it has none of its own */
         ret_result->text =
-            chassis_view_str(publish->err.code == code ? chassis_error_text(&publish->err)
-                                                       : chassis_status_text(code));
+            own ? intake->texts[it->event] : chassis_view_str(chassis_error_text(&publish->err));
     }
 }

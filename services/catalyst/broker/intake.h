@@ -61,6 +61,7 @@ struct cat_intake {
     struct cat_publish publish; /* its `stream` may be set before submit; borrowed until done */
     struct cat_intake_item *items;
     uint32_t n_items, room;         /* items it can hold, at least 1; grows */
+    struct chassis_view *texts;     /* why events were refused, in the arena; NULL = none was */
     struct cat_publish_order order; /* without a lane */
     struct chassis_arena arena;
     size_t counted; /* in *memory */

@@ -5,6 +5,7 @@
  *     check.c       what a configuration must obey        publishing.c from a publish to its `done`
  *     dedupe.c      who was there before                  retention.c  floors, ages, space
  *     reader.c      readers                               fetch.c      single events, places
+ *     refuse.c      events that are not stored
  */
 #ifndef CAT_BROKER_INTERNAL_H
 #define CAT_BROKER_INTERNAL_H
@@ -207,6 +208,18 @@ void cat_publish_run_ready(struct cat_broker *b);
 /* Dedupe knows the past: what waited goes on, or is refused with `status`. */
 void cat_publish_release(struct stream *s, int status, const struct chassis_error *err);
 
+/* refuse.c */
+void cat_refuse_event(struct cat_broker *b, struct item item, int status, const char *text);
+/* Larger than the stream takes. */
+void cat_refuse_too_large(struct stream *s, struct item item);
+/* `limit` leaves no room for it. */
+void cat_refuse_full(struct stream *s, struct item item, const char *limit);
+/* A stream that takes it could not store it; what others store of the same publish counts. */
+void cat_fail_event(struct cat_broker *b, struct item item, int status,
+                    const struct chassis_error *err);
+/* All of it, with the text in its `err`. */
+void cat_refuse_whole(struct cat_publish *p, int status);
+
 /* reader.c */
 void cat_readers_init(struct cat_broker *b);
 void cat_readers_fini(struct cat_broker *b);
@@ -226,8 +239,8 @@ void cat_retention_fini(struct cat_broker *b);
 void cat_retention_abandon(struct cat_broker *b); /* its memory: the loop is gone */
 /* Look whether limits leave room for what is there. */
 void cat_retention_check(struct stream *s);
-/* A stream without a place for one more event of `bytes`, that refuses new ones. */
-bool cat_retention_refuses(const struct stream *s, size_t bytes);
+/* A stream that refuses new events: the limit that leaves no place for one more of `bytes`; NULL. */
+const char *cat_retention_refuses(const struct stream *s, size_t bytes);
 /* Its limit on age is new, or the stream is. */
 void cat_retention_arm(struct stream *s);
 void cat_retention_disarm(struct stream *s);

@@ -160,22 +160,29 @@ static int journal_log_append(struct cat_log *base, struct cat_append *append,
 
 /* ---- state ---- */
 
+/* Asked for again and again: of the first event kept. */
+static int64_t journal_log_time_of(struct cat_log *base, uint64_t sequence)
+{
+    struct journal_log *log = log_of(base);
+    if (log->first_time_of != sequence) {
+        log->first_time_of = sequence;
+        log->first_time_ns = time_of(log, sequence);
+    }
+    return log->first_time_ns;
+}
+
 static struct cat_log_state journal_log_state(struct cat_log *base)
 {
     struct journal_log *log = log_of(base);
     struct chassis_journal_stream s = bounds(log);
     know_last_time(log, &s);
     bool any = s.first_index <= s.last_index;
-    if (any && log->first_time_of != s.first_index) {
-        log->first_time_of = s.first_index;
-        log->first_time_ns = time_of(log, s.first_index);
-    }
     return (struct cat_log_state){
         .first = s.first_index,
         .last = s.last_index,
         .readable = cat_journal_readable(log, &s),
         .bytes = s.bytes,
-        .first_time_ns = any ? log->first_time_ns : 0,
+        .first_time_ns = any ? journal_log_time_of(base, s.first_index) : 0,
         .last_time_ns = log->last_time_ns,
     };
 }
@@ -217,6 +224,11 @@ static void journal_log_trim(struct cat_log *base, uint64_t through)
 
 /* ---- life ---- */
 
+static void journal_log_set_interval(struct cat_log *base, uint32_t interval_ms)
+{
+    log_of(base)->interval_ms = interval_ms;
+}
+
 static void journal_log_close(struct cat_log *base)
 {
     struct journal_log *log = log_of(base);
@@ -239,6 +251,8 @@ static const struct cat_log_ops log_ops = {
     .state = journal_log_state,
     .at_bytes = journal_log_at_bytes,
     .trim = journal_log_trim,
+    .time_of = journal_log_time_of,
+    .set_interval = journal_log_set_interval,
     .close = journal_log_close,
     .destroy = journal_log_destroy,
 };

@@ -96,6 +96,10 @@ struct cat_log_ops {
     uint64_t (*at_bytes)(struct cat_log *log, uint64_t bytes_max);
     /* Events up to `through` are not needed any more. Cheap; may act later. */
     void (*trim)(struct cat_log *log, uint64_t through);
+    /* When a readable event was stored, 0 = not known. NULL: only the state's times are. */
+    int64_t (*time_of)(struct cat_log *log, uint64_t sequence);
+    /* Another interval_ms from the next append on. NULL: none is kept. */
+    void (*set_interval)(struct cat_log *log, uint32_t interval_ms);
     void (*close)(struct cat_log *log);
     /* Remove the stream's events for good, then close. */
     void (*destroy)(struct cat_log *log);

@@ -96,7 +96,11 @@ void cat_put_publish_response(struct chassis_buf *out, const struct cat_intake *
 static void publish_done(struct cat_intake *intake)
 {
     struct chassis_call *call = intake->options.data;
-    if (intake->publish.status != 0) { /* none was taken, for a reason that is not an event's */
+    bool none = true;
+    for (uint32_t i = 0; i < intake->publish.n_events && none; i++) {
+        none = intake->publish.events[i].status != 0;
+    }
+    if (intake->publish.status != 0 && none) { /* for a reason that is not an event's */
         if (intake->publish.err.code == 0) {
             chassis_error_code(&intake->publish.err, intake->publish.status, "publish");
         }

@@ -73,37 +73,6 @@ void cat_publish_run_ready(struct cat_broker *b)
     cat_broker_close_if_idle(b);
 }
 
-/* ---- refusals ---- */
-
-static void refuse_event(struct cat_broker *b, struct item item, int status, const char *text)
-{
-    struct cat_publish *p = item.publish;
-    struct cat_publish_event *e = &p->events[item.event];
-    e->status = status;
-    chassis_counter_add(b->refused, 1);
-    if (p->err.code == 0) {
-        chassis_error_set(&p->err, status, "event %u, id '%.*s': %s", item.event,
-                          (int)(e->event.id.len < 64 ? e->event.id.len : 64),
-                          (const char *)e->event.id.data, text);
-    }
-}
-
-static void refuse_whole(struct cat_publish *p, int status, const struct chassis_error *err)
-{
-    if (p->status != 0) {
-        return; /* for each of its events in a failed batch */
-    }
-    p->status = status;
-    if (err != NULL) {
-        p->err = *err;
-    }
-    for (uint32_t i = 0; i < p->n_events; i++) {
-        if (p->events[i].status == 0 && !p->events[i].duplicate && p->events[i].sequence == 0) {
-            p->events[i].status = status;
-        }
-    }
-}
-
 /* ---- batches ---- */
 
 static void on_appended(struct cat_append *append, int status, const struct chassis_error *err);
@@ -257,7 +226,8 @@ static bool past_known(struct stream *s, int64_t now_ns)
 static void hold(struct stream *s, struct item item, uint16_t marks)
 {
     if (s->n_held == HELD_MAX) {
-        refuse_event(s->broker, item, CHASSIS_BUSY, "the stream is still being read after a start");
+        cat_refuse_event(s->broker, item, CHASSIS_BUSY,
+                         "the stream is still being read after a start");
         return;
     }
     if (s->n_held == s->cap_held) {
@@ -274,11 +244,7 @@ static void put(struct stream *s, struct item item, uint16_t marks, int64_t now_
     size_t len = item.publish->events[item.event].event.bytes.len;
     uint64_t entry = 0;
     if (len > config->event_bytes_max) {
-        char text[160];
-        snprintf(text, sizeof text, "%zu bytes, stream '%.*s' takes at most %u", len,
-                 (int)(config->name.len < 64 ? config->name.len : 64),
-                 (const char *)config->name.data, config->event_bytes_max);
-        refuse_event(s->broker, item, CHASSIS_TOO_LARGE, text);
+        cat_refuse_too_large(s, item);
         return;
     }
     if (config->dedupe_ms != 0) {
@@ -292,12 +258,12 @@ static void put(struct stream *s, struct item item, uint16_t marks, int64_t now_
     } else {
         s->dedupe_stale = true;
     }
-    if (config->when_full == CAT_REFUSE_NEW && cat_retention_refuses(s, len)) {
+    const char *limit = config->when_full == CAT_REFUSE_NEW ? cat_retention_refuses(s, len) : NULL;
+    if (limit != NULL) {
         if (entry != 0) {
             cat_dedupe_remove(s->dedupe, entry);
         }
-        refuse_event(s->broker, item, CHASSIS_RESOURCE_EXHAUSTED,
-                     "the stream is full and refuses new events");
+        cat_refuse_full(s, item, limit);
         return;
     }
     batch_add(s, item, marks, entry);
@@ -314,7 +280,7 @@ void cat_publish_release(struct stream *s, int status, const struct chassis_erro
         if (status == 0) {
             put(s, held[i].item, held[i].marks, now_ns);
         } else {
-            refuse_whole(held[i].item.publish, status, err);
+            cat_fail_event(s->broker, held[i].item, status, err);
         }
         release(s->broker, held[i].item.publish);
     }
@@ -336,7 +302,9 @@ static void spread_to(void *data, uint32_t number)
     struct spread *to = data;
     struct stream *s = cat_model_by_number(to->broker, number);
     if (s != NULL && s->phase == STREAM_AWAY) {
-        refuse_event(to->broker, to->item, CHASSIS_UNAVAILABLE, "a stream that takes it is away");
+        struct chassis_error err = {0};
+        cat_stream_missing(to->broker, stream_name(s), &err);
+        cat_refuse_event(to->broker, to->item, err.code, err.text);
     } else if (s != NULL) {
         put(s, to->item, to->marks, to->now_ns);
         to->marks |= CAT_MARK_COPY;
@@ -424,7 +392,7 @@ void cat_publish(struct cat_broker *b, struct cat_publish *p)
     if (rc == 0) {
         put_all(b, p, stream);
     } else {
-        refuse_whole(p, rc, NULL);
+        cat_refuse_whole(p, rc);
     }
     release(b, p);
     chassis_defer(b->loop, &b->flush);
@@ -441,14 +409,13 @@ static void batch_failed(struct batch *batch, int status, const struct chassis_e
         }
     }
     for (uint32_t i = 0; i < batch->n; i++) {
-        refuse_whole(batch->items[i].publish, status, err);
+        cat_fail_event(s->broker, batch->items[i], status, err);
         release(s->broker, batch->items[i].publish);
     }
     for (uint32_t i = 0; i < batch->n_riders; i++) {
-        refuse_whole(batch->riders[i].item.publish, status, err);
+        cat_fail_event(s->broker, batch->riders[i].item, status, err);
         release(s->broker, batch->riders[i].item.publish);
     }
-    chassis_counter_add(s->broker->refused, batch->n);
 }
 
 static void know_sequences(struct batch *batch)

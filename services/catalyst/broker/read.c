@@ -41,7 +41,7 @@ static void on_pause(void *data, uint64_t next)
     cat_session_stop(&page->session, NULL);
 }
 
-static void on_gap(void *data, uint64_t from, uint64_t to)
+static void on_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct page *page = data;
     if (page->n == 0) { /* a later one: the next Read tells of it */

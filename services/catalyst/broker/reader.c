@@ -223,12 +223,12 @@ static int on_read_event(struct cat_read *read, const struct cat_log_event *stor
     return 0;
 }
 
-static void gap(struct cat_reader *r, uint64_t *next, uint64_t first)
+static void gap(struct cat_reader *r, const struct stream *s, uint64_t *next, uint64_t first)
 {
     uint64_t from = *next;
     *next = first;
     if (from < first && r->o.ops->gap != NULL) {
-        r->o.ops->gap(r->o.data, from, first);
+        r->o.ops->gap(r->o.data, stream_name(s), from, first);
     }
 }
 
@@ -294,7 +294,7 @@ static void run_stream(struct cat_reader *r)
 {
     struct stream *s = r->stream;
     if (r->next < s->first) {
-        gap(r, &r->next, s->first);
+        gap(r, s, &r->next, s->first);
         if (r->closed || r->ended) {
             return;
         }
@@ -321,7 +321,7 @@ static void run_everywhere(struct cat_reader *r)
         if (place->next < s->first) {
             uint64_t next = place->next;
             place->next = s->first;
-            gap(r, &next, s->first);
+            gap(r, s, &next, s->first);
             if (r->closed || r->ended) {
                 return;
             }

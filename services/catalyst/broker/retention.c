@@ -126,19 +126,21 @@ void cat_retention_check(struct stream *s)
     }
 }
 
-bool cat_retention_refuses(const struct stream *s, size_t bytes)
+const char *cat_retention_refuses(const struct stream *s, size_t bytes)
 {
     const struct cat_stream_config *c = &s->config->is;
     uint64_t gathered = s->gathering != NULL ? s->gathering->n : 0;
     uint64_t gathered_bytes = s->gathering != NULL ? s->gathering->bytes : 0;
     if (c->events_max != 0 && s->last + 1 - s->first + gathered >= c->events_max) {
-        return true;
+        return "events_max";
     }
     if (c->bytes_max == 0) {
-        return false;
+        return NULL;
     }
     uint64_t more = bytes + gathered_bytes;
-    return more > c->bytes_max || s->log->ops->at_bytes(s->log, c->bytes_max - more) > s->first;
+    bool full =
+        more > c->bytes_max || s->log->ops->at_bytes(s->log, c->bytes_max - more) > s->first;
+    return full ? "bytes_max" : NULL;
 }
 
 /* ---- ages ---- */

@@ -46,7 +46,7 @@ static void reply_stream(struct job *job)
         chassis_call_fail_error(job->call, &err);
         return;
     }
-    job->reply(job, cat_stream_message(chassis_call_arena(job->call), &info));
+    job->reply(job, cat_stream_message(chassis_call_arena(job->call), &info, job->views->groups));
 }
 
 static void changed(void *data, int status, const struct chassis_error *err)
@@ -149,7 +149,7 @@ static void purged(void *data, int status, uint64_t n, const struct chassis_erro
     EV(PurgeStreamResponse) res = EV_INIT(PURGE_STREAM_RESPONSE);
     res.purged = n;
     if (cat_stream_get(job->views->broker, job->name, &info, NULL) == 0) {
-        res.stream = cat_stream_message(chassis_call_arena(job->call), &info);
+        res.stream = cat_stream_message(chassis_call_arena(job->call), &info, job->views->groups);
     }
     events_stream_service_purge_reply(job->call, &res);
 }
@@ -218,7 +218,7 @@ static int list_one(void *data, const struct cat_stream_info *info)
     if (job->more) {
         return 1;
     }
-    EV(Stream) *stream = cat_stream_message(arena, info);
+    EV(Stream) *stream = cat_stream_message(arena, info, job->views->groups);
     job->bytes += chassis_message_size((const ProtobufCMessage *)stream);
     job->streams[job->n++] = stream;
     return 0;

@@ -142,7 +142,7 @@ static void on_pause(void *data, uint64_t next)
     end_if_done(s);
 }
 
-static void on_gap(void *data, uint64_t from, uint64_t to)
+static void on_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct subscription *s = data;
     flush(s);

@@ -152,6 +152,7 @@ static void describe(struct cat_group *g, struct cat_group_info *ret_info)
         .delivered = g->delivered,
         .redelivered = g->redelivered,
         .dead_lettered = g->dead_lettered,
+        .lost = g->lost,
         .in_flight = g->place.n_in_flight,
         .waiting = g->place.n_entries - g->place.n_in_flight,
         .members = (const struct cat_member_info *)(const void *)all->infos.data,
@@ -208,16 +209,17 @@ void cat_group_list(struct cat_groups *all, struct chassis_view stream,
     }
 }
 
-void cat_groups_of_stream(struct cat_groups *all, struct chassis_view stream, uint32_t *ret_groups,
-                          uint32_t *ret_members)
+struct cat_stream_groups cat_groups_of_stream(const struct cat_groups *all,
+                                              struct chassis_view stream)
 {
     struct chassis_view none = {NULL, 0};
-    uint32_t groups = 0, members = 0;
+    struct cat_stream_groups of = {0};
     for (size_t i = cat_groups_after(all, stream, none, none);
          i < all->n && chassis_view_eq(all->sorted[i]->config.stream, stream); i++) {
-        groups += all->sorted[i]->state == CAT_GROUP_LIVE;
-        members += all->sorted[i]->n_members;
+        const struct cat_group *g = all->sorted[i];
+        of.groups += g->state == CAT_GROUP_LIVE;
+        of.members += g->n_members;
+        of.readers += g->reader != NULL;
     }
-    *ret_groups = groups;
-    *ret_members = members;
+    return of;
 }

@@ -26,6 +26,7 @@ struct consumer {
     struct waiting waiting[WINDOW]; /* not taken by the client, oldest first */
     uint32_t n;
     uint32_t used; /* credit to be given again */
+    struct cat_gaps gaps;
 };
 
 static void done_with(struct consumer *c, uint64_t sequence)
@@ -54,6 +55,8 @@ static void deliver(void *data, const struct cat_log_event *stored, uint32_t att
         return;
     }
     cat_put_block(&w.message, 1, stored->bytes);
+    chassis_buf_append_view(&w.message, chassis_buf_view(&c->gaps.fields));
+    cat_gaps_clear(&c->gaps);
     if (c->n == 0 &&
         cat_session_send(&c->session, chassis_buf_view(&w.message)) != CHASSIS_RESOURCE_EXHAUSTED) {
         chassis_buf_fini(&w.message);
@@ -103,7 +106,13 @@ static void ended(void *data, int status, const struct chassis_error *err)
     cat_session_stop(&c->session, err);
 }
 
-static const struct cat_member_ops member_ops = {deliver, flush, ended};
+static void gap(void *data, uint64_t from, uint64_t to)
+{
+    struct consumer *c = data;
+    cat_gaps_add(&c->gaps, c->template.stream, from, to);
+}
+
+static const struct cat_member_ops member_ops = {deliver, flush, ended, gap};
 
 static void join(struct consumer *c)
 {
@@ -168,6 +177,7 @@ static void stop(struct cat_session *session)
     cat_filter_free(c->filter);
     c->filter = NULL;
     cat_filter_scratch_fini(&c->scratch);
+    cat_gaps_clear(&c->gaps);
 }
 
 static void news_if_member(struct cat_session *session)

@@ -181,6 +181,7 @@ EV(Group) * cat_group_message(struct chassis_arena *arena, const struct cat_grou
     m->redelivered = info->redelivered;
     m->dead_lettered = info->dead_lettered;
     m->push = push_status(arena, info->push);
+    m->lost = info->lost;
     m->n_members = info->n_members;
     m->members = chassis_arena_alloc(arena, (info->n_members + 1) * sizeof(void *));
     for (uint32_t i = 0; i < info->n_members; i++) {

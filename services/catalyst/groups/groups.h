@@ -64,7 +64,7 @@ struct cat_member_info {
 struct cat_group_info { /* borrowed until the loop's turn ends */
     struct cat_group_config config;
     int64_t created_ns;
-    uint64_t ack_floor, next_sequence, lag, delivered, redelivered, dead_lettered;
+    uint64_t ack_floor, next_sequence, lag, delivered, redelivered, dead_lettered, lost;
     uint32_t in_flight, waiting;
     const struct cat_member_info *members;
     uint32_t n_members;
@@ -117,9 +117,11 @@ void cat_group_push_state(struct cat_groups *groups, struct chassis_view stream,
                           struct chassis_view name, const struct cat_push_info *info,
                           uint64_t next_ms);
 
-/* Groups and members of a stream, for its description. */
-void cat_groups_of_stream(struct cat_groups *groups, struct chassis_view stream,
-                          uint32_t *ret_groups, uint32_t *ret_members);
+struct cat_stream_groups { /* of a stream, for its description */
+    uint32_t groups, members, readers;
+};
+struct cat_stream_groups cat_groups_of_stream(const struct cat_groups *groups,
+                                              struct chassis_view stream);
 
 /* ---- members ---- */
 
@@ -131,6 +133,8 @@ struct cat_member_ops {
     void (*flush)(void *data);
     /* The group or its stream was deleted, or the service goes. The last callback. */
     void (*ended)(void *data, int status, const struct chassis_error *err);
+    /* Events from … to - 1 were removed before the group got them. May be NULL. */
+    void (*gap)(void *data, uint64_t from, uint64_t to);
 };
 struct cat_member_options {
     struct chassis_view stream, group, name, address;

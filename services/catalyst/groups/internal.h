@@ -222,6 +222,8 @@ void cat_groups_due(struct chassis_timer *timer);
 void cat_group_deliver(struct cat_group *group, struct cat_entry *entry,
                        const struct cat_log_event *stored);
 void cat_group_flush(struct cat_group *group);
+/* Every member hears of it; none leaves. */
+void cat_group_tell_gap(struct cat_group *group, uint64_t from, uint64_t to);
 /* What members have in flight has changed in other ways than by their answers. */
 void cat_group_reload(struct cat_group *group);
 /* Every member: its last callback. */

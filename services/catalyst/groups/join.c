@@ -43,7 +43,8 @@ struct member {
     struct chassis_buf out; /* being built */
     uint32_t n;
     struct message *head, **tail;
-    struct chassis_buf stale; /* varints */
+    struct chassis_buf stale;  /* varints */
+    uint64_t gap_from, gap_to; /* to be told; 0 = none */
 };
 
 struct order {
@@ -86,6 +87,10 @@ static void close_out(struct member *m)
     if (m->stale.len != 0) {
         cat_put_block(&m->out, 3, chassis_buf_view(&m->stale));
         chassis_buf_clear(&m->stale);
+    }
+    if (m->gap_to != 0 && m->head == NULL) { /* a client that does not read: one for all */
+        cat_put_gap(&m->out, 4, m->gap_from, m->gap_to);
+        m->gap_to = 0;
     }
     m->n = 0;
     if (m->out.len == 0) {
@@ -147,7 +152,17 @@ static void ended(void *data, int status, const struct chassis_error *err)
     cat_session_stop(&m->session, err);
 }
 
-static const struct cat_member_ops member_ops = {deliver, flush, ended};
+/* In a message of its own: what was gathered comes before. */
+static void gap(void *data, uint64_t from, uint64_t to)
+{
+    struct member *m = data;
+    send_all(m);
+    m->gap_from = m->gap_to != 0 ? m->gap_from : from;
+    m->gap_to = to;
+    send_all(m);
+}
+
+static const struct cat_member_ops member_ops = {deliver, flush, ended, gap};
 
 /* ---- the session ---- */
 
@@ -199,6 +214,10 @@ static void news(struct cat_session *session)
 {
     struct member *m = of(session);
     drain(m);
+    if (m->gap_to != 0 && m->head == NULL) {
+        close_out(m);
+        drain(m);
+    }
     give(m);
 }
 

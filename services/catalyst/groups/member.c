@@ -64,6 +64,16 @@ void cat_group_flush(struct cat_group *g)
     }
 }
 
+void cat_group_tell_gap(struct cat_group *g, uint64_t from, uint64_t to)
+{
+    chassis_list_foreach (link, &g->members) {
+        const struct cat_member *m = chassis_list_entry(link, struct cat_member, link);
+        if (m->ops->gap != NULL) {
+            m->ops->gap(m->data, from, to);
+        }
+    }
+}
+
 /* ---- join, leave ---- */
 
 static char *copy(struct chassis_view text)

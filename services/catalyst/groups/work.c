@@ -125,7 +125,7 @@ static void reader_pause(void *data, uint64_t next)
     cat_group_flush(g);
 }
 
-static void reader_gap(void *data, uint64_t from, uint64_t to)
+static void reader_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct cat_group *g = data;
     if (to > g->place.next) {
@@ -138,6 +138,7 @@ static void reader_gap(void *data, uint64_t from, uint64_t to)
         g->lost += lost;
         cat_place_pass(&g->place, to);
         cat_group_dirty(g);
+        cat_group_tell_gap(g, to - lost, to);
     }
 }
 

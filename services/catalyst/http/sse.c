@@ -60,7 +60,7 @@ static void on_pause(void *data, uint64_t next)
 {
 }
 
-static void on_gap(void *data, uint64_t from, uint64_t to)
+static void on_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct follower *f = data;
     f->gap_from = f->gap_to != 0 ? f->gap_from : from;

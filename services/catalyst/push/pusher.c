@@ -307,7 +307,7 @@ static void ended(void *data, int status, const struct chassis_error *err)
     }
 }
 
-static const struct cat_member_ops member_ops = {deliver, flush, ended};
+static const struct cat_member_ops member_ops = {deliver, flush, ended, NULL};
 
 static void join(struct cat_pusher *p)
 {

@@ -75,6 +75,37 @@ static void a_wrong_configuration_is_refused_by_field(void **state)
     create(rig, &config, CHASSIS_UNIMPLEMENTED, "punchcards");
 }
 
+static void a_stream_is_changed_while_it_is_used(void **state)
+{
+    struct rig *rig = *state;
+    struct chassis_arena arena;
+    struct chassis_error err;
+    char name[] = "s", nowhere[] = "nowhere";
+    EV(StreamConfig) config = EV_INIT(STREAM_CONFIG);
+    EV(UpdateStreamRequest) req = EV_INIT(UPDATE_STREAM_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 100);
+    config.name = name;
+    config.events_max = 30;
+    req.config = &config;
+    const EV(UpdateStreamResponse) *res =
+        rig_call(rig, &events_stream_service_update_method, &req, 0, &arena, NULL);
+    assert_int_equal(res->stream->events, 30);
+    assert_int_equal(res->stream->first_sequence, 71);
+    assert_int_equal(res->stream->last_sequence, 100);
+    assert_true(res->stream->rate > 0);
+    config.durability = DRAFT__EVENTS__V1__DURABILITY__DURABILITY_MEMORY;
+    rig_call(rig, &events_stream_service_update_method, &req, CHASSIS_FAILED_PRECONDITION, &arena,
+             &err);
+    assert_non_null(strstr(err.text, "durability"));
+    config.durability = DRAFT__EVENTS__V1__DURABILITY__DURABILITY_FSYNC;
+    config.name = nowhere;
+    rig_call(rig, &events_stream_service_update_method, &req, CHASSIS_NOT_FOUND, &arena, &err);
+    assert_non_null(strstr(err.text, "nowhere"));
+    chassis_arena_fini(&arena);
+}
+
 static void streams_are_listed_page_by_page(void **state)
 {
     struct rig *rig = *state;
@@ -231,6 +262,153 @@ static void a_member_gets_events_and_answers_for_them(void **state)
     answer(&m, 10, ACK, true, "");
     wait_floor(rig, "s", "g", 11);
     assert_int_equal(tap_end(&m.tap), 0);
+    chassis_arena_fini(&arena);
+}
+
+static void make_group(struct rig *rig, char *stream, char *name)
+{
+    struct chassis_arena arena;
+    EV(GroupConfig) config = EV_INIT(GROUP_CONFIG);
+    EV(Start) start = EV_INIT(START);
+    EV(CreateGroupRequest) req = EV_INIT(CREATE_GROUP_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    start.at_case = DRAFT__EVENTS__V1__START__AT_EARLIEST;
+    start.earliest = true;
+    config.stream = stream;
+    config.name = name;
+    config.start = &start;
+    req.config = &config;
+    rig_call(rig, &events_group_service_create_method, &req, 0, &arena, NULL);
+    chassis_arena_fini(&arena);
+}
+
+static void who_reads_a_stream_is_counted(void **state)
+{
+    struct rig *rig = *state;
+    struct member members[3];
+    struct tap tap;
+    struct chassis_arena arena;
+    char s[] = "s", idle[] = "idle";
+    EV(GetStreamRequest) get = EV_INIT(GET_STREAM_REQUEST);
+    EV(ListStreamsRequest) list = EV_INIT(LIST_STREAMS_REQUEST);
+    EV(SubscribeRequest) subscribe = EV_INIT(SUBSCRIBE_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 1);
+    make_group(rig, s, idle);
+    join(rig, &members[0], "s", "g", 10);
+    join(rig, &members[1], "s", "g", 10);
+    join(rig, &members[2], "s", "h", 10);
+    for (unsigned i = 0; i < 3; i++) {
+        tap_wait(&members[i].tap, 1); /* it is in */
+    }
+    EV(Start) start = EV_INIT(START);
+    start.at_case = DRAFT__EVENTS__V1__START__AT_EARLIEST;
+    start.earliest = true;
+    subscribe.stream = s;
+    subscribe.start = &start;
+    tap_open(rig, &tap, &events_event_service_subscribe_method);
+    tap_send(&tap, &subscribe);
+    test_wait_until(tap_deliveries(&tap) == 1);
+    get.name = s;
+    const EV(GetStreamResponse) *res =
+        rig_call(rig, &events_stream_service_get_method, &get, 0, &arena, NULL);
+    assert_int_equal(res->stream->groups, 3);
+    assert_int_equal(res->stream->consumers, 4);
+    list.name_prefix = s;
+    const EV(ListStreamsResponse) *listed =
+        rig_call(rig, &events_stream_service_list_method, &list, 0, &arena, NULL);
+    assert_int_equal(listed->streams[0]->groups, 3);
+    tap_cancel(&tap);
+    for (unsigned i = 0; i < 3; i++) {
+        tap_cancel(&members[i].tap);
+    }
+    chassis_arena_fini(&arena);
+}
+
+static void purge_before(struct rig *rig, char *stream, uint64_t keep_from)
+{
+    struct chassis_arena arena;
+    EV(PurgeStreamRequest) purge = EV_INIT(PURGE_STREAM_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    purge.name = stream;
+    purge.keep_from_sequence = keep_from;
+    rig_call(rig, &events_stream_service_purge_method, &purge, 0, &arena, NULL);
+    chassis_arena_fini(&arena);
+}
+
+static void members_of_a_group_that_fell_off_the_log_are_told(void **state)
+{
+    struct rig *rig = *state;
+    struct member m;
+    struct tap tap;
+    struct chassis_arena arena;
+    char s[] = "s", g[] = "g", h[] = "h";
+    unsigned gaps = 0;
+    chassis_arena_init(&arena, NULL, 0, 0);
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 10);
+    make_group(rig, s, g);
+    make_group(rig, s, h);
+    purge_before(rig, s, 8);
+    join(rig, &m, "s", "g", 100);
+    test_wait_until(tap_deliveries(&m.tap) == 3);
+    char *ids = tap_ids(&m.tap);
+    assert_string_equal(ids, "8 9 10 ");
+    free(ids);
+    for (size_t i = 0; i < m.tap.n; i++) {
+        EV(JoinResponse) *res = NULL;
+        assert_int_equal(draft__events__v1__join_response__decode(
+                             chassis_buf_view(&m.tap.messages[i]), &arena, &res, NULL),
+                         0);
+        if (res->gap != NULL) {
+            assert_int_equal(res->gap->from_sequence, 1);
+            assert_int_equal(res->gap->to_sequence, 8);
+            assert_int_equal(res->n_deliveries, 0);
+            gaps++;
+        }
+    }
+    assert_int_equal(gaps, 1);
+    assert_int_equal(describe(rig, "s", "g", &arena)->lost, 7);
+    tap_cancel(&m.tap);
+    /* By Consumer.Consume: with the first event. */
+    ACTORS(ConsumeRequest) consume = ACTORS_INIT(CONSUME_REQUEST);
+    ACTORS(CloudEvent) template = ACTORS_INIT(CLOUD_EVENT);
+    ACTORS(CloudEvent__AttributesEntry) entries[2], *list[2];
+    ACTORS(CloudEvent__CloudEventAttributeValue) values[2];
+    char *names[2] = {(char[]){"stream"}, (char[]){"group"}}, *texts[2] = {s, h};
+    for (unsigned i = 0; i < 2; i++) {
+        core__message_broker__actors__v1__cloud_event__attributes_entry__init(&entries[i]);
+        core__message_broker__actors__v1__cloud_event__cloud_event_attribute_value__init(
+            &values[i]);
+        values[i].attr_case =
+            CORE__MESSAGE_BROKER__ACTORS__V1__CLOUD_EVENT__CLOUD_EVENT_ATTRIBUTE_VALUE__ATTR_CE_STRING;
+        values[i].ce_string = texts[i];
+        entries[i].key = names[i];
+        entries[i].value = &values[i];
+        list[i] = &entries[i];
+    }
+    template.attributes = list;
+    template.n_attributes = 2;
+    consume.message = &template;
+    tap_open(rig, &tap, &actors_consumer_consume_method);
+    tap_send(&tap, &consume);
+    chassis_stream_half_close(tap.stream);
+    for (unsigned i = 0; i < 3; i++) {
+        ACTORS(ConsumeResponse) *res = NULL;
+        tap_wait(&tap, i + 1);
+        assert_int_equal(core__message_broker__actors__v1__consume_response__decode(
+                             chassis_buf_view(&tap.messages[i]), &arena, &res, NULL),
+                         0);
+        assert_int_equal(atoi(res->message->id), 8 + i);
+        assert_int_equal(res->n_gaps, i == 0);
+        if (i == 0) {
+            assert_string_equal(res->gaps[0]->stream, "s");
+            assert_int_equal(res->gaps[0]->from_sequence, 1);
+            assert_int_equal(res->gaps[0]->to_sequence, 8);
+        }
+    }
+    tap_cancel(&tap);
     chassis_arena_fini(&arena);
 }
 
@@ -420,9 +598,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_OF(a_stream_is_described_as_it_was_asked_for),
         TEST_OF(a_wrong_configuration_is_refused_by_field),
+        TEST_OF(a_stream_is_changed_while_it_is_used),
         TEST_OF(streams_are_listed_page_by_page),
         TEST_OF(the_default_stream_stays),
         TEST_OF(a_member_gets_events_and_answers_for_them),
+        TEST_OF(who_reads_a_stream_is_counted),
+        TEST_OF(members_of_a_group_that_fell_off_the_log_are_told),
         TEST_OF(what_a_member_leaves_goes_to_another),
         TEST_OF(dead_letters_can_be_seen_replayed_and_purged),
         TEST_OF(groups_are_managed),

@@ -158,6 +158,55 @@ static void a_batch_lists_all_refusals_and_stores_the_rest(void **state)
     expect_stored(rig, 2, parts);
 }
 
+#define STREAM(config)                                                                             \
+    post_text(rig, "/draft.events.v1.StreamService/Create", "Content-Type: application/json\r\n",  \
+              "{\"config\":" config "}", 200, "\"name\"")
+#define EVENT(id, type, data)                                                                      \
+    "{\"specversion\":\"1.0\",\"id\":\"" id "\",\"source\":\"/s\",\"type\":\"" type "\","          \
+    "\"data\":\"" data "\"}"
+
+/* Rules of CloudEvents, limits of streams: each event has the place and the reason of its own. */
+static void each_refusal_of_a_batch_has_its_own_reason(void **state)
+{
+    struct rig *rig = *state;
+    struct raw_answer a;
+    static const char *const expected[] = {
+        "\"accepted\":2,",
+        "{\"index\":1,\"id\":\"b\",\"code\":\"invalid_argument\",\"message\":\"event_bytes_max: ",
+        "{\"index\":2,\"id\":\"\",\"code\":\"invalid_argument\",\"message\":\"rule "
+        "'source-required'",
+        "{\"index\":3,\"id\":\"d\",\"code\":\"resource_exhausted\",\"message\":\"events_max: "
+        "stream "
+        "'full' is full",
+        "{\"index\":5,\"id\":\"f\",\"code\":\"invalid_argument\",\"message\":\"event_bytes_max: ",
+    };
+    STREAM("{\"name\":\"small\",\"takes\":[{\"type\":\"small.*\"}],\"eventBytesMax\":70}");
+    STREAM("{\"name\":\"full\",\"takes\":[{\"type\":\"full\"}],\"eventsMax\":1,"
+           "\"whenFull\":\"WHEN_FULL_REFUSE_NEW\"}");
+    post_text(rig, "/events", JSON, EVENT("0", "full", "x"), 200, "\"accepted\":1");
+    raw_call(
+        rig->http_port, "POST", "/events", BATCH,
+        "[" EVENT("a", "other", "x") "," EVENT(
+            "b", "small.b",
+            "0123456789012345678901234") ","
+                                         "{\"specversion\":\"1.0\",\"id\":\"c\",\"type\":\"t\"}"
+                                         "," EVENT("d", "full", "x") "," EVENT(
+                                             "e", "small.e",
+                                             "") "," EVENT("f", "small.f",
+                                                           "012345678901234567890123456789") "]",
+        &a);
+    const char *body = (const char *)a.body.data;
+    assert_int_equal(a.status, 413);
+    for (unsigned i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        if (strstr(body, expected[i]) == NULL) {
+            fail_msg("no '%s' in %s", expected[i], body);
+        }
+    }
+    assert_null(strstr(body, "\"index\":0,"));
+    assert_null(strstr(body, "\"index\":4,"));
+    raw_free(&a);
+}
+
 static void limits_of_a_stream_hold_over_http(void **state)
 {
     struct rig *rig = *state;
@@ -202,6 +251,49 @@ static void a_browser_that_comes_back_goes_on_where_it_was(void **state)
     free(all);
     all = follow(rig, "/events/s?start=2020-01-01T00:00:00Z&type=test.*&source=/test", "", 10);
     assert_non_null(strstr(all, "\nid: 1\n"));
+    free(all);
+}
+
+static void a_browser_is_told_what_it_missed(void **state)
+{
+    struct rig *rig = *state;
+    static const char json[] = "Content-Type: application/json\r\n";
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 10);
+    post_text(rig, "/draft.events.v1.StreamService/Purge", json,
+              "{\"name\":\"s\",\"keepFromSequence\":\"8\"}", 200, "\"purged\":\"7\"");
+    char *all = follow(rig, "/events/s", "Last-Event-ID: 2\r\n", 4); /* the gap and three events */
+    const char *gap = strstr(all, "event: gap\ndata: {\"from\":3,\"to\":8}\n\n");
+    assert_non_null(gap);
+    assert_true(strstr(all, "\nid: 8\n") > gap);
+    assert_non_null(strstr(all, "\nid: 10\n"));
+    free(all);
+}
+
+static void a_page_of_an_allowed_site_may_send_and_follow(void **state)
+{
+    struct rig *rig = *state;
+    struct raw_answer a;
+    rig_stream(rig, "s");
+    raw_call(rig->http_port, "OPTIONS", "/events/s",
+             "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n"
+             "Access-Control-Request-Headers: ce-id,ce-type,content-type\r\n",
+             NULL, &a);
+    assert_int_equal(a.status, 204);
+    assert_string_equal(raw_header(&a, "Access-Control-Allow-Origin"), "https://app.example");
+    assert_non_null(strstr(raw_header(&a, "Access-Control-Allow-Methods"), "POST"));
+    assert_non_null(strstr(raw_header(&a, "Access-Control-Allow-Headers"), "ce-id"));
+    raw_free(&a);
+    raw_call(rig->http_port, "POST", "/events/s", BINARY("1") "Origin: https://app.example\r\n",
+             "{}", &a);
+    assert_int_equal(a.status, 200);
+    assert_string_equal(raw_header(&a, "Access-Control-Allow-Origin"), "https://app.example");
+    raw_free(&a);
+    char *all = follow(rig, "/events/s?start=earliest", "Origin: https://app.example\r\n", 1);
+    assert_non_null(strcasestr(all, "access-control-allow-origin: https://app.example"));
+    free(all);
+    all = follow(rig, "/events/s?start=earliest", "Origin: https://evil.example\r\n", 1);
+    assert_null(strcasestr(all, "access-control-allow-origin"));
     free(all);
 }
 
@@ -309,6 +401,67 @@ static void a_drain_ends_followers(void **state)
     close(fd);
 }
 
+static void every_dialect_of_filters_is_evaluated_in_the_server(void **state)
+{
+    static const struct {
+        const char *filters;
+        int status;
+        const char *sequences; /* or what is wrong */
+    } rows[] = {
+        {"{\"exact\":{\"values\":{\"id\":\"3\",\"source\":\"/test\"}}}", 200, "3 "},
+        {"{\"exact\":{\"values\":{\"id\":\"3\",\"source\":\"/no\"}}}", 200, ""},
+        {"{\"prefix\":{\"values\":{\"id\":\"1\"}}}", 200, "1 10 "},
+        {"{\"suffix\":{\"values\":{\"id\":\"0\"}}}", 200, "10 "},
+        {"{\"exact\":{\"values\":{\"nowhere\":\"x\"}}}", 200, ""},
+        {"{\"all\":{\"filters\":[{\"prefix\":{\"values\":{\"id\":\"1\"}}},"
+         "{\"not\":{\"suffix\":{\"values\":{\"id\":\"0\"}}}}]}}",
+         200, "1 "},
+        {"{\"any\":{\"filters\":[{\"exact\":{\"values\":{\"id\":\"2\"}}},"
+         "{\"sql\":\"INT(id) > 8\"}]}}",
+         200, "2 9 10 "},
+        {"{\"not\":{\"any\":{\"filters\":[{\"sql\":\"INT(id) < 9\"}]}}}", 200, "9 10 "},
+        {"{\"sql\":\"id IN ('4', '5') AND type LIKE 'test.%'\"},{\"sql\":\"id != '4'\"}", 200,
+         "5 "},
+        {"{\"sql\":\"EXISTS subject OR nowhere = 1\"}", 200, ""}, /* an error does not match */
+        {"{\"sql\":\"id = \"}", 400, "ParseError at 6"},
+        {"{\"sql\":\"HASH(id)\"}", 400, "MissingFunctionError"},
+        {"{\"exact\":{}}", 400, "filter exact"},
+        {"{\"any\":{}}", 400, "filter any"},
+        {"{}", 400, "no known dialect"},
+    };
+    struct rig *rig = *state;
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 10);
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct raw_answer a;
+        struct chassis_buf request = {0};
+        char got[128] = "";
+        chassis_buf_printf(&request,
+                           "{\"stream\":\"s\",\"start\":{\"earliest\":true},\"filters\":[%s]}",
+                           rows[i].filters);
+        raw_call(rig->http_port, "POST", "/draft.events.v1.EventService/Read",
+                 "Content-Type: application/json\r\n", (const char *)request.data, &a);
+        const char *at = (const char *)a.body.data;
+        bool as_said = a.status == rows[i].status;
+        if (a.status == 200) {
+            static const char key[] = "{\"sequence\":\"";
+            while ((at = strstr(at, key)) != NULL) {
+                at += sizeof key - 1;
+                strncat(got, at, strcspn(at, "\""));
+                strcat(got, " ");
+            }
+            as_said = as_said && strcmp(got, rows[i].sequences) == 0;
+        } else {
+            as_said = as_said && strstr(at, rows[i].sequences) != NULL;
+        }
+        if (!as_said) {
+            fail_msg("%s: %d '%s' %s", rows[i].filters, a.status, got, (const char *)a.body.data);
+        }
+        raw_free(&a);
+        chassis_buf_fini(&request);
+    }
+}
+
 static void rpcs_can_be_called_as_json(void **state)
 {
     struct rig *rig = *state;
@@ -333,8 +486,12 @@ int main(void)
         TEST_OF(events_without_a_stream_go_where_rules_say),
         TEST_OF(a_bad_event_is_refused_by_its_rule),
         TEST_OF(a_batch_lists_all_refusals_and_stores_the_rest),
+        TEST_OF(each_refusal_of_a_batch_has_its_own_reason),
         TEST_OF(limits_of_a_stream_hold_over_http),
         TEST_OF(a_browser_that_comes_back_goes_on_where_it_was),
+        TEST_OF(a_browser_is_told_what_it_missed),
+        TEST_OF(a_page_of_an_allowed_site_may_send_and_follow),
+        TEST_OF(every_dialect_of_filters_is_evaluated_in_the_server),
         TEST_OF(events_are_pushed_as_they_are_stored),
         TEST_OF(a_follower_is_told_what_is_wrong),
         TEST_OF(a_follower_that_does_not_read_holds_up_nobody),

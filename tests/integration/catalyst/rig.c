@@ -139,7 +139,10 @@ static void serve(struct rig *rig)
     }
     rc = rc == 0 ? chassis_server_start(rig->server, &err) : rc;
     cat_http_routes(&rig->views, routes);
+    static const char *const origins[] = {"https://app.example"};
     struct chassis_http_options http = {.address = "127.0.0.1:0",
+                                        .origins = origins,
+                                        .n_origins = 1,
                                         .server = rig->server,
                                         .routes = routes,
                                         .n_routes = CAT_HTTP_ROUTES,

@@ -600,6 +600,39 @@ static void the_template_selects(void **state)
     tap_cancel(&late);
 }
 
+static void a_consumer_is_told_of_what_it_missed_with_the_next_event(void **state)
+{
+    struct rig *rig = *state;
+    struct tap tap;
+    struct chassis_arena arena;
+    static const char *const third[] = {"stream", "s", "startsequence", "3", NULL};
+    char name[] = "s";
+    EV(PurgeStreamRequest) purge = EV_INIT(PURGE_STREAM_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 10);
+    purge.name = name;
+    purge.keep_from_sequence = 9;
+    rig_call(rig, &events_stream_service_purge_method, &purge, 0, &arena, NULL);
+    consume(rig, &tap, "", "", third);
+    tap_wait(&tap, 2);
+    expect_consumed(&tap, "9 10 ");
+    for (unsigned i = 0; i < 2; i++) {
+        ACTORS(ConsumeResponse) *res = NULL;
+        assert_int_equal(core__message_broker__actors__v1__consume_response__decode(
+                             chassis_buf_view(&tap.messages[i]), &arena, &res, NULL),
+                         0);
+        assert_int_equal(res->n_gaps, i == 0);
+        if (i == 0) {
+            assert_string_equal(res->gaps[0]->stream, "s");
+            assert_int_equal(res->gaps[0]->from_sequence, 3);
+            assert_int_equal(res->gaps[0]->to_sequence, 9);
+        }
+    }
+    tap_cancel(&tap);
+    chassis_arena_fini(&arena);
+}
+
 static void a_template_that_says_nonsense_is_refused_by_attribute(void **state)
 {
     static const struct {
@@ -662,6 +695,7 @@ int main(void)
         TEST_OF(every_consumer_gets_every_new_event_of_all_streams),
         TEST_OF(a_thousand_consumers_get_all_though_one_of_them_does_not_read),
         TEST_OF(the_template_selects),
+        TEST_OF(a_consumer_is_told_of_what_it_missed_with_the_next_event),
         TEST_OF(a_template_that_says_nonsense_is_refused_by_attribute),
         TEST_OF(consumers_of_a_group_share_its_events),
     };

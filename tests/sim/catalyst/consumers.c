@@ -70,7 +70,7 @@ static int on_event(void *data, struct chassis_view stream, const struct cat_log
     return 0;
 }
 
-static void on_gap(void *data, uint64_t from, uint64_t to)
+static void on_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct consumer *c = data;
     w.report.gaps++;
@@ -186,7 +186,7 @@ static void on_group_made(void *data, int status, const struct chassis_error *er
 static void join_now(void *data)
 {
     struct member *m = data;
-    static const struct cat_member_ops ops = {on_deliver, on_flush, on_member_ended};
+    static const struct cat_member_ops ops = {on_deliver, on_flush, on_member_ended, NULL};
     struct cat_member_options options = {
         .stream = chassis_view_str(stream_names[groups[m->group].stream]),
         .group = chassis_view_str(groups[m->group].name),

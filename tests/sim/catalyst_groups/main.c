@@ -218,7 +218,7 @@ static void on_ended(void *data, int status, const struct chassis_error *err)
         wrong("a member ended: %s", chassis_error_text(err));
     }
 }
-static const struct cat_member_ops ops = {on_deliver, on_flush, on_ended};
+static const struct cat_member_ops ops = {on_deliver, on_flush, on_ended, NULL};
 
 static void join_now(void *data)
 {

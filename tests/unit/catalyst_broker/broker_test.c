@@ -4,28 +4,6 @@
 static const struct cat_start earliest = {.kind = CAT_START_EARLIEST};
 static const struct cat_start new_ones = {.kind = CAT_START_NEW};
 
-static struct cat_stream_config named(const char *name)
-{
-    return (struct cat_stream_config){.name = chassis_view_str(name)};
-}
-
-/* Publish events "first" … "first + n - 1" as batches of `batch`. */
-static void publish_many(const char *stream, unsigned first, unsigned n, unsigned batch)
-{
-    for (unsigned i = 0; i < n; i += batch) {
-        struct post *post = post_new(stream);
-        for (unsigned k = i; k < i + batch && k < n; k++) {
-            char id[16];
-            snprintf(id, sizeof id, "%u", first + k);
-            post_add(post, id, NULL, NULL, 0);
-        }
-        post_send(post);
-        post_wait(post);
-        assert_int_equal(post->publish.status, 0);
-        post_free(post);
-    }
-}
-
 static void assert_ids(const struct seen *s, unsigned first, unsigned n)
 {
     assert_int_equal(s->n, n);
@@ -151,6 +129,7 @@ static void refusals_name_the_rule(void **state)
     assert_int_equal(post->events[2].status, 0);
     assert_int_equal(post->events[2].sequence, 2);
     assert_non_null(strstr(post->publish.err.text, "at most 30"));
+    assert_non_null(strstr(post->why[1], "event_bytes_max: "));
     post_free(post);
     config = named("-bad");
     assert_int_equal(stream_create(&config), CHASSIS_INVALID_ARGUMENT);
@@ -292,9 +271,10 @@ static void who_falls_off_is_told(void **state)
     struct cat_stream_config config = named("s");
     config.events_max = 10;
     assert_int_equal(stream_create(&config), 0);
+    struct seen *everywhere = seen_open("", new_ones, 2);
     publish_many("s", 1, 5, 5);
     struct seen *s = seen_open("s", earliest, 2);
-    assert_true(seen_wait(s, 2));
+    assert_true(seen_wait(s, 2) && seen_wait(everywhere, 2));
     publish_many("s", 6, 20, 4);
     seen_more(s, 100);
     assert_true(seen_wait(s, 12));
@@ -302,6 +282,14 @@ static void who_falls_off_is_told(void **state)
     assert_int_equal(s->gap_from, 3);
     assert_int_equal(s->gap_to, 16);
     assert_int_equal(s->sequences[2], 16);
+    assert_string_equal(s->gap_stream, "s");
+    seen_more(everywhere, 100);
+    assert_true(seen_wait(everywhere, 12));
+    assert_int_equal(everywhere->gaps, 1);
+    assert_int_equal(everywhere->gap_from, 3);
+    assert_int_equal(everywhere->gap_to, 16);
+    assert_string_equal(everywhere->gap_stream, "s");
+    seen_close(everywhere);
     struct cat_stream_info info;
     assert_int_equal(stream_get("s", &info), 0);
     assert_int_equal(info.events, 10);
@@ -380,7 +368,13 @@ static void a_full_stream_that_refuses_new_events_says_so(void **state)
         snprintf(id, sizeof id, "%u", i);
         assert_int_equal(post_one("s", id, NULL), 0);
     }
-    assert_int_equal(post_one("s", "x", NULL), CHASSIS_RESOURCE_EXHAUSTED);
+    struct post *refused = post_new("s");
+    post_add(refused, "x", NULL, NULL, 0);
+    post_send(refused);
+    post_wait(refused);
+    assert_int_equal(refused->events[0].status, CHASSIS_RESOURCE_EXHAUSTED);
+    assert_non_null(strstr(refused->why[0], "events_max: stream 's' is full"));
+    post_free(refused);
     assert_int_equal(stream_purge("s", 2, 0, NULL), 0);
     assert_int_equal(post_one("s", "x", NULL), 0);
     assert_int_equal(post_one("s", "y", NULL), CHASSIS_RESOURCE_EXHAUSTED);

@@ -34,14 +34,15 @@ int fixture_open(void)
         return rc;
     }
     f.clock = chassis_sim_clock(f.rig.host);
-    size_t publish_bytes_max = f.options.publish_bytes_max;
+    const struct cat_broker_options before = f.options;
     f.options = (struct cat_broker_options){
         .journal = f.rig.journal,
         .loop = f.rig.options.owner,
         .workers = chassis_sim_executor(f.rig.host, "worker", 100000),
         .log = f.rig.options.log,
         .wall_ns = wall_ns,
-        .publish_bytes_max = publish_bytes_max,
+        .publish_bytes_max = before.publish_bytes_max,
+        .engine = before.engine,
     };
     fixture_call(open_now, NULL);
     return f.rc;
@@ -123,12 +124,20 @@ static void on_done(struct cat_publish *publish)
     post->turn = ++turns;
 }
 
+static void on_refused(struct cat_publish *publish, uint32_t event, const char *text)
+{
+    struct post *post = chassis_container_of(publish, struct post, publish);
+    assert_false(post->done);
+    snprintf(post->why[event], sizeof post->why[event], "%s", text);
+}
+
 struct post *post_new(const char *stream)
 {
     struct post *post = calloc(1, sizeof *post);
     snprintf(post->stream, sizeof post->stream, "%s", stream);
     post->publish.stream = chassis_view_str(post->stream);
     post->publish.events = post->events;
+    post->publish.refused = on_refused;
     post->publish.done = on_done;
     return post;
 }
@@ -198,6 +207,22 @@ int post_one(const char *stream, const char *id, uint64_t *ret_sequence)
     return rc;
 }
 
+void publish_many(const char *stream, unsigned first, unsigned n, unsigned batch)
+{
+    for (unsigned i = 0; i < n; i += batch) {
+        struct post *post = post_new(stream);
+        for (unsigned k = i; k < i + batch && k < n; k++) {
+            char id[16];
+            snprintf(id, sizeof id, "%u", first + k);
+            post_add(post, id, NULL, NULL, 0);
+        }
+        post_send(post);
+        post_wait(post);
+        assert_int_equal(post->publish.status, 0);
+        post_free(post);
+    }
+}
+
 /* ---- reading ---- */
 
 static int seen_event(void *data, struct chassis_view stream, const struct cat_log_event *stored,
@@ -223,11 +248,12 @@ static void seen_pause(void *data, uint64_t next)
     s->next = next;
 }
 
-static void seen_gap(void *data, uint64_t from, uint64_t to)
+static void seen_gap(void *data, struct chassis_view stream, uint64_t from, uint64_t to)
 {
     struct seen *s = data;
     s->gaps++;
     s->gap_from = from;
+    snprintf(s->gap_stream, sizeof s->gap_stream, "%.*s", CHASSIS_VIEW_ARG(stream));
     s->gap_to = to;
 }
 
@@ -304,6 +330,11 @@ bool seen_wait(struct seen *s, unsigned n)
 }
 
 /* ---- streams ---- */
+
+struct cat_stream_config named(const char *name)
+{
+    return (struct cat_stream_config){.name = chassis_view_str(name)};
+}
 
 struct change {
     const struct cat_stream_config *config;

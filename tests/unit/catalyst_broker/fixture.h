@@ -38,7 +38,8 @@ struct post {
     struct chassis_buf bytes[EVENTS_MAX];
     char stream[64];
     bool done;
-    unsigned turn; /* the how manieth `done` of all */
+    unsigned turn;             /* the how manieth `done` of all */
+    char why[EVENTS_MAX][160]; /* events were refused */
 };
 struct post *post_new(const char *stream);
 void post_free(struct post *post);
@@ -49,6 +50,8 @@ void post_send(struct post *post);
 void post_wait(struct post *post);
 /* Publish one event and wait; its status. */
 int post_one(const char *stream, const char *id, uint64_t *ret_sequence);
+/* Publish events "first" … "first + n - 1" as batches of `batch`. */
+void publish_many(const char *stream, unsigned first, unsigned n, unsigned batch);
 
 /* A reader that remembers ids. */
 struct seen {
@@ -60,6 +63,7 @@ struct seen {
     int64_t times[4096];
     unsigned n, room, gaps, pauses;
     uint64_t gap_from, gap_to, next;
+    char gap_stream[64];
     int ended, rc;
     struct chassis_error err;
 };
@@ -69,6 +73,7 @@ void seen_close(struct seen *seen);
 bool seen_wait(struct seen *seen, unsigned n);
 
 /* Wait for a change of a stream. */
+struct cat_stream_config named(const char *name);
 int stream_create(const struct cat_stream_config *config);
 int stream_update(const struct cat_stream_config *config);
 int stream_delete(const char *name);

@@ -218,6 +218,27 @@ static void events_of_one_key_come_one_after_the_other(void **state)
     assert_int_equal(saw(&a, 3) + saw(&b, 3), 0);
 }
 
+static void a_partition_key_counts_before_the_subject(void **state)
+{
+    struct cat_attribute k1 = {V("partitionkey"), cat_value_string(V("k1"))};
+    struct cat_attribute k2 = {V("partitionkey"), cat_value_string(V("k2"))};
+    struct cat_group_config config = billing;
+    config.ordered_by_key = true;
+    with(config);
+    a.policy = HOLD;
+    join(&a);
+    publish("orders", "x", 1, "x", &k1, 1);
+    publish("orders", "y", 1, "y", &k1, 1); /* another subject, the same key */
+    publish("orders", "z", 1, "x", &k2, 1); /* the same subject, another key */
+    world_run(20);
+    assert_int_equal(a.n, 2);
+    assert_int_equal(saw(&a, 2), 0);
+    assert_int_equal(saw(&a, 3), 1);
+    answer(&a, 1, CAT_ACK, 0, NULL);
+    world_run(20);
+    assert_int_equal(saw(&a, 2), 1);
+}
+
 static void no_more_is_in_flight_than_allowed(void **state)
 {
     struct cat_group_config config = billing;
@@ -341,6 +362,19 @@ static void seeking_moves_the_group_and_forgets_what_is_in_flight(void **state)
     assert_int_equal(seek_group("orders", "billing", to), 0);
     world_run(10);
     assert_int_equal(a.n, 22);
+    world_run(500);
+    int64_t since = stream_info("orders").log.last_time_ns + 1;
+    publish("orders", "later", 5, NULL, NULL, 0);
+    world_run(10);
+    assert_int_equal(a.n, 27);
+    to = (struct cat_start){.kind = CAT_START_TIME, .time_ns = since};
+    assert_int_equal(seek_group("orders", "billing", to), 0);
+    world_run(10);
+    assert_int_equal(a.n, 32);
+    assert_int_equal(a.seen[27].sequence, 11);
+    to = (struct cat_start){.kind = CAT_START_NEW};
+    assert_int_equal(seek_group("orders", "billing", to), 0);
+    assert_int_equal(group_info("orders", "billing").lag, 0);
     assert_int_equal(seek_group("orders", "nobody", to), CHASSIS_NOT_FOUND);
 }
 
@@ -356,12 +390,17 @@ static void a_group_that_fell_off_the_log_goes_on_at_the_first_kept(void **state
     world_run(10);
     assert_int_equal(a.n, 42);
     assert_int_equal(a.seen[2].sequence, 61);
+    assert_int_equal(a.gaps, 1);
+    assert_int_equal(a.gap_from, 3);
+    assert_int_equal(a.gap_to, 61);
+    assert_int_equal(group_info("orders", "billing").lost, 58);
     /* What it has in hand can still be acknowledged; what cannot be read again is given up. */
     assert_int_equal(answer(&a, 1, CAT_ACK, 0, NULL), 0);
     assert_int_equal(group_info("orders", "billing").ack_floor, 2);
     answer(&a, 2, CAT_NACK, 0, NULL);
     world_run(10);
     assert_int_equal(group_info("orders", "billing").ack_floor, 61);
+    assert_int_equal(group_info("orders", "billing").lost, 59);
 }
 
 static void credit_lent_to_a_retry_is_not_given_to_a_new_event(void **state)
@@ -464,6 +503,7 @@ int main(void)
         T(a_negative_answer_waits_as_told_or_as_configured),
         T(acknowledging_through_takes_all_before),
         T(events_of_one_key_come_one_after_the_other),
+        T(a_partition_key_counts_before_the_subject),
         T(no_more_is_in_flight_than_allowed),
         T(a_member_gets_no_more_than_its_credit),
         T(one_stuck_member_holds_back_its_own_only),

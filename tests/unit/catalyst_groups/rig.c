@@ -383,7 +383,15 @@ static void on_ended(void *data, int status, const struct chassis_error *err)
     c->ended = status;
     c->member = NULL;
 }
-static const struct cat_member_ops member_ops = {on_deliver, on_flush, on_ended};
+static void on_gap(void *data, uint64_t from, uint64_t to)
+{
+    struct consumer *c = data;
+    c->gaps++;
+    c->gap_from = from;
+    c->gap_to = to;
+}
+
+static const struct cat_member_ops member_ops = {on_deliver, on_flush, on_ended, on_gap};
 
 static void join_now(void *data)
 {

@@ -42,7 +42,8 @@ struct consumer {
     bool push;
     struct cat_member *member;
     struct seen seen[SEEN_MAX];
-    unsigned n, flushes;
+    unsigned n, flushes, gaps;
+    uint64_t gap_from, gap_to;
     uint64_t next;
     int ended; /* its status */
     int rc;
