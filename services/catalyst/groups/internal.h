@@ -92,6 +92,7 @@ struct cat_group {
     bool filter_made;
     struct cat_reader *reader;
     bool reader_waits; /* it gave an event that was not taken, or has not begun */
+    bool reader_holds; /* that event is one to be held */
     struct cat_fetching *fetching;
     struct cat_burial *burial;
     bool fetch_fails, burial_fails; /* lately; said in the log once */

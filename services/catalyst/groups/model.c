@@ -88,6 +88,7 @@ static struct cat_entry *add(struct cat_place *p, size_t at_from_head, uint64_t 
     *slot = (struct cat_place_slot){sequence, e};
     p->n_slots++;
     p->n_entries++;
+    p->n_held++; /* BLOCKED */
     return e;
 }
 
@@ -136,6 +137,8 @@ static void leave_state(struct cat_place *p, struct cat_entry *e)
         break;
     case CAT_ENTRY_BLOCKED:
     case CAT_ENTRY_WAITING:
+        p->n_held--;
+        break;
     case CAT_ENTRY_STORING:
         break;
     }
@@ -157,6 +160,7 @@ static void make_wait(struct cat_place *p, struct cat_entry *e, uint64_t due, ui
     leave_state(p, e);
     e->state = CAT_ENTRY_WAITING;
     e->due_ns = due;
+    p->n_held++;
     cat_heap_put(&p->due, &by_due, e);
 }
 
@@ -503,7 +507,8 @@ void cat_place_bury_failed(struct cat_place *p, struct cat_entry *e, uint64_t no
 
 bool cat_place_reopen(struct cat_place *p, uint64_t sequence, uint32_t key, bool *ret_full)
 {
-    *ret_full = p->n_entries >= cat_place_entries_max(p) + CAT_PLACE_REOPEN_MAX;
+    *ret_full = p->n_entries - p->n_held >= cat_place_entries_max(p) + CAT_PLACE_REOPEN_MAX ||
+                p->n_held >= CAT_PLACE_HELD_MAX + CAT_PLACE_REOPEN_MAX;
     if (*ret_full || sequence >= p->next || cat_place_find(p, sequence) != NULL) {
         return false;
     }

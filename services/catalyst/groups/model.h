@@ -18,8 +18,9 @@
  *  - with `ordered` only the first entry of a key is not BLOCKED; the others follow in order of the
  *    stream; keys whose hashes are equal are taken for one, which is safe;
  *  - at most in_flight_max entries are IN_FLIGHT or FETCHING as long as the caller asks
- *    cat_place_may_deliver; at most cat_place_entries_max are there as long as it asks
- *    cat_place_may_take;
+ *    cat_place_may_deliver; at most cat_place_entries_max are there that are neither WAITING nor
+ *    BLOCKED, and at most CAT_PLACE_HELD_MAX that are, as long as it asks cat_place_may_take and
+ *    cat_place_may_hold (but for what was held and is due now);
  *  - no clock: `now` is monotonic nanoseconds, given by the caller, never falling.
  * Every operation takes O(log n), but for cat_place_reopen, each and restore.
  * Threads: one owner. Ownership: entries are the place's and valid until they leave; a holder is the
@@ -36,6 +37,7 @@
 enum {
     CAT_PLACE_BACKOFF_MAX = 16,
     CAT_PLACE_BEHIND_MIN = 1024, /* entries beyond those in flight, at least */
+    CAT_PLACE_HELD_MAX = 65536,  /* entries besides that wait for their time or for their key */
     CAT_PLACE_REOPEN_MAX = 10000 /* entries beyond all others, by cat_place_reopen */
 };
 
@@ -98,6 +100,7 @@ struct cat_place {
     struct cat_heap dead;  /* by sequence */
     struct cat_keys keys;  /* while `ordered` */
     uint32_t n_entries, n_in_flight, n_fetching;
+    uint32_t n_held; /* WAITING, BLOCKED */
 };
 
 void cat_place_init(struct cat_place *place, const struct cat_place_rules *rules, uint64_t next);
@@ -116,14 +119,22 @@ void cat_place_shrink(struct cat_place *place);
 uint64_t cat_place_floor(const struct cat_place *place);
 /* UINT64_MAX = nothing waits for a time. */
 uint64_t cat_place_due(const struct cat_place *place);
+/* Of those that are not held. */
 uint32_t cat_place_entries_max(const struct cat_place *place);
 static inline bool cat_place_may_deliver(const struct cat_place *place)
 {
     return place->n_in_flight + place->n_fetching < place->rules.in_flight_max;
 }
+/* Room for an event that may be delivered at once, and be given back to wait. */
 static inline bool cat_place_may_take(const struct cat_place *place)
 {
-    return place->n_entries < cat_place_entries_max(place);
+    uint32_t max = cat_place_entries_max(place);
+    return place->n_entries - place->n_held < max && place->n_entries < max + CAT_PLACE_HELD_MAX;
+}
+/* Room for one that has to wait, for its time or for its key. */
+static inline bool cat_place_may_hold(const struct cat_place *place)
+{
+    return place->n_held < CAT_PLACE_HELD_MAX;
 }
 /* An entry of this key is there (and the group is ordered): another one would be BLOCKED. */
 bool cat_place_key_busy(const struct cat_place *place, uint32_t key);

@@ -37,6 +37,17 @@ static bool may_take(const struct cat_group *g)
            (g->place.n_entries < CAT_ENTRIES_EACH || all->entries < all->options.entries_max);
 }
 
+/* The same for one that has to wait. Who has many of these leaves half of the room of all groups to
+ * others, because they may stay for days. */
+static bool may_hold(const struct cat_group *g)
+{
+    const struct cat_groups *all = g->all;
+    bool many = g->place.n_held >= CAT_PLACE_BEHIND_MIN;
+    uint32_t most = many ? all->options.entries_max / 2 : all->options.entries_max;
+    return cat_place_may_hold(&g->place) &&
+           (g->place.n_entries < CAT_ENTRIES_EACH || all->entries < most);
+}
+
 static void count_entries(struct cat_group *g)
 {
     g->all->entries = g->all->entries - g->counted + g->place.n_entries;
@@ -93,16 +104,13 @@ static int reader_event(void *data, struct chassis_view stream, const struct cat
         (event != NULL && event->attribute_count != 0 && for_another(g, event))) {
         return 0;
     }
-    if (!may_take(g)) {
-        g->reader_waits = true;
-        return 1;
-    }
     uint64_t now = cat_groups_now(g->all);
     uint32_t key = event != NULL ? key_of(g, event) : 0;
     uint64_t due = event != NULL ? not_before(g, stored, event) : 0;
     bool waits = due > now || cat_place_key_busy(&g->place, key);
-    if (!waits && !cat_group_may_deliver(g)) {
+    if (waits ? !may_hold(g) : !may_take(g) || !cat_group_may_deliver(g)) {
         g->reader_waits = true;
+        g->reader_holds = waits;
         return 1;
     }
     struct cat_entry *e = cat_place_take(&g->place, stored->sequence, key, due, now);
@@ -189,6 +197,7 @@ void cat_group_detach(struct cat_group *g)
     cat_reader_close(g->reader);
     g->reader = NULL;
     g->reader_waits = false;
+    g->reader_holds = false;
 }
 
 /* ---- redelivery ---- */
@@ -365,8 +374,10 @@ static void group_turn(struct cat_group *g)
     count_entries(g);
     cat_group_bury(g);
     redeliver(g);
-    if (g->reader_waits && g->reader != NULL && cat_group_may_deliver(g) && may_take(g)) {
+    bool room = g->reader_holds ? may_hold(g) : cat_group_may_deliver(g) && may_take(g);
+    if (g->reader_waits && g->reader != NULL && room) {
         g->reader_waits = false;
+        g->reader_holds = false;
         cat_reader_wake(g->reader);
     }
     cat_group_flush(g);

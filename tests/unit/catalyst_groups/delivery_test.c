@@ -329,6 +329,67 @@ static void a_delayed_event_comes_in_its_time_and_holds_back_nobody(void **state
     assert_int_equal(a.seen[3].attempt, 1);
 }
 
+static void thousands_of_delayed_events_hold_back_nobody(void **state)
+{
+    struct cat_attribute delay = {V("delayms"), cat_value_integer(60000)};
+    struct cat_group_config small = billing;
+    small.in_flight_max = 4;
+    with(small);
+    join(&a);
+    for (unsigned i = 0; i < 5; i++) {
+        publish("orders", "late", 1000, NULL, &delay, 1);
+        publish("orders", "soon", 10, NULL, NULL, 0);
+        world_run(2000);
+        assert_int_equal(a.n, 10 * (i + 1));
+    }
+    assert_int_equal(group_info("orders", "billing").waiting, 5000);
+    world_restart();
+    join(&a);
+    publish("orders", "soon", 10, NULL, NULL, 0);
+    world_run(1000);
+    assert_int_equal(a.n, 60);
+    world_run(120000);
+    assert_int_equal(a.n, 5060);
+    assert_int_equal(group_info("orders", "billing").lag, 0);
+}
+
+static void thousands_given_back_with_a_delay_hold_back_nobody(void **state)
+{
+    with(billing);
+    a.policy = ANSWER_NACK;
+    a.delay_ms = 60000;
+    join(&a);
+    publish("orders", "e", 5000, NULL, NULL, 0);
+    world_run(5000);
+    assert_int_equal(a.n, 5000);
+    a.policy = ANSWER_ACK;
+    publish("orders", "new", 10, NULL, NULL, 0);
+    world_run(1000);
+    assert_int_equal(a.n, 5010);
+    world_run(120000);
+    assert_int_equal(a.n, 10010);
+    assert_int_equal(group_info("orders", "billing").lag, 0);
+}
+
+static void delayed_events_leave_half_of_the_room_to_other_groups(void **state)
+{
+    struct cat_attribute delay = {V("delayms"), cat_value_integer(60000)};
+    w.entries_max = 4000;
+    world_crash(false);
+    with(billing);
+    join(&a);
+    for (unsigned i = 0; i < 3; i++) {
+        publish("orders", "late", 1000, NULL, &delay, 1);
+    }
+    publish("orders", "soon", 10, NULL, NULL, 0);
+    world_run(2000);
+    assert_int_equal(group_info("orders", "billing").waiting, 2000);
+    assert_int_equal(a.n, 0); /* behind what had no room */
+    world_run(120000);
+    assert_int_equal(a.n, 3010);
+    assert_int_equal(group_info("orders", "billing").lag, 0);
+}
+
 static void an_event_that_expired_is_not_delivered_again(void **state)
 {
     struct cat_attribute expiry = {V("expirytime"), cat_value_timestamp(1700000020, 0)};
@@ -509,6 +570,9 @@ int main(void)
         T(one_stuck_member_holds_back_its_own_only),
         T(events_that_do_not_match_are_passed_over),
         T(a_delayed_event_comes_in_its_time_and_holds_back_nobody),
+        T(thousands_of_delayed_events_hold_back_nobody),
+        T(thousands_given_back_with_a_delay_hold_back_nobody),
+        T(delayed_events_leave_half_of_the_room_to_other_groups),
         T(an_event_that_expired_is_not_delivered_again),
         T(seeking_moves_the_group_and_forgets_what_is_in_flight),
         T(a_group_that_fell_off_the_log_goes_on_at_the_first_kept),

@@ -153,13 +153,14 @@ static void compare_item(void *data, const struct cat_place_item *item)
 static void compare_all(struct world *w)
 {
     uint64_t floor = w->next, due = UINT64_MAX;
-    unsigned entries = 0, in_flight = 0, fetching = 0, held[HOLDERS] = {0};
+    unsigned entries = 0, in_flight = 0, fetching = 0, waiting = 0, held[HOLDERS] = {0};
     for (uint64_t s = w->next - 1; s != 0; s--) {
         const struct row *r = &w->rows[s];
         floor = is_entry(r) ? s : floor;
         entries += is_entry(r);
         in_flight += r->state == IN_FLIGHT;
         fetching += r->state == FETCHING;
+        waiting += r->state == WAITING || r->state == BLOCKED;
         if (r->state == IN_FLIGHT) {
             held[r->holder]++;
         }
@@ -172,6 +173,7 @@ static void compare_all(struct world *w)
     assert_int_equal(w->place.n_entries, entries);
     assert_int_equal(w->place.n_in_flight, in_flight);
     assert_int_equal(w->place.n_fetching, fetching);
+    assert_int_equal(w->place.n_held, waiting);
     assert_true(in_flight + fetching <= w->place.rules.in_flight_max);
     for (unsigned h = 0; h < HOLDERS; h++) {
         assert_int_equal(w->holders[h].in_flight.n, held[h]);

@@ -74,17 +74,17 @@ static void an_event_delivered_too_often_is_dead_and_its_key_waits_until_it_is_s
     cat_heap_fini(&h.in_flight);
 }
 
-static void the_group_pauses_when_too_many_wait(void **state)
+static void the_group_pauses_when_too_many_are_there(void **state)
 {
     struct cat_place p;
-    cat_place_init(&p, &rules, 1);
+    bool full;
     uint64_t n = 0;
+    cat_place_init(&p, &rules, 1);
     while (cat_place_may_take(&p)) {
-        take(&p, ++n, 7);
+        take(&p, ++n, 0);
     }
     assert_int_equal(n, cat_place_entries_max(&p));
     assert_int_equal(n, 4 + CAT_PLACE_BEHIND_MIN);
-    bool full;
     for (uint64_t s = n + 1; s <= n + CAT_PLACE_REOPEN_MAX; s++) {
         cat_place_pass(&p, s + 1);
         assert_true(cat_place_reopen(&p, s, 0, &full));
@@ -95,13 +95,68 @@ static void the_group_pauses_when_too_many_wait(void **state)
     cat_place_fini(&p);
 }
 
+/* Delayed ones, and those behind a busy key, have a room of their own. */
+static void what_has_to_wait_leaves_room_for_what_has_not(void **state)
+{
+    struct cat_place p;
+    struct cat_holder h = {0};
+    bool full;
+    uint64_t n = 0;
+    cat_place_init(&p, &rules, 1);
+    take(&p, ++n, 7);
+    while (cat_place_may_hold(&p)) {
+        n++;
+        cat_place_take(&p, n, n % 2 != 0 ? 7 : 0, n % 2 != 0 ? 0 : 5000 + n, 0);
+    }
+    assert_int_equal(n, 1 + CAT_PLACE_HELD_MAX);
+    assert_true(cat_place_may_take(&p));
+    for (unsigned i = 0; i < 100; i++) { /* and the group goes on with these */
+        n++;
+        cat_place_deliver(&p, take(&p, n, 0), &h, 0, 1);
+        assert_true(cat_place_ack(&p, &h, n, 0));
+    }
+    assert_false(cat_place_may_hold(&p));
+    assert_int_equal(cat_place_expire(&p, 5002), 0); /* one is due: room for another */
+    assert_true(cat_place_may_hold(&p));
+    cat_place_expire(&p, UINT64_MAX / 2); /* all are: no room until they are fewer */
+    assert_int_equal(p.n_held, CAT_PLACE_HELD_MAX / 2);
+    assert_false(cat_place_may_take(&p));
+    while (cat_place_fetch(&p) != NULL) {
+    }
+    for (uint64_t s = n + 1; cat_place_reopen(&p, s, 7, &full) || !full; s++) {
+        cat_place_pass(&p, s + 1);
+    }
+    assert_true(p.n_entries <= CAT_PLACE_HELD_MAX + 4 + CAT_PLACE_REOPEN_MAX + 1);
+    cat_place_fini(&p);
+    cat_heap_fini(&h.in_flight);
+}
+
+static void what_is_given_back_with_a_delay_is_bounded_too(void **state)
+{
+    struct cat_place p;
+    struct cat_holder h = {0};
+    struct chassis_view none = {NULL, 0};
+    uint64_t n = 0;
+    cat_place_init(&p, &rules, 1);
+    while (cat_place_may_take(&p)) {
+        cat_place_deliver(&p, take(&p, ++n, 0), &h, 0, 1);
+        assert_true(cat_place_nack(&p, &h, n, 0, 1000, none));
+    }
+    assert_int_equal(n, CAT_PLACE_HELD_MAX + cat_place_entries_max(&p));
+    assert_false(cat_place_may_hold(&p));
+    cat_place_fini(&p);
+    cat_heap_fini(&h.in_flight);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acknowledged_above_the_floor_takes_no_room),
         cmocka_unit_test(a_busy_key_holds_back_its_own_only),
         cmocka_unit_test(an_event_delivered_too_often_is_dead_and_its_key_waits_until_it_is_stored),
-        cmocka_unit_test(the_group_pauses_when_too_many_wait),
+        cmocka_unit_test(the_group_pauses_when_too_many_are_there),
+        cmocka_unit_test(what_is_given_back_with_a_delay_is_bounded_too),
+        cmocka_unit_test(what_has_to_wait_leaves_room_for_what_has_not),
         cmocka_unit_test(random_operations_match_the_reference),
         cmocka_unit_test(random_operations_match_the_reference_with_keys),
     };
