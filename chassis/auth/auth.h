@@ -1,4 +1,4 @@
-/* Keys, tokens and TLS files: the only user of OpenSSL.
+/* Keys, tokens and secrets; TLS files are in auth/identity.h. The only user of OpenSSL.
  *
  * Each node makes its own Ed25519 key (RFC 8032) on first start, file mode 0600, and publishes the
  * public half in replicated state, so any node can verify what another one signed. A token is a JWT
@@ -59,16 +59,6 @@ int chassis_auth_secret_open(const char *path, bool create, struct chassis_buf *
 void chassis_auth_mac(struct chassis_view secret, struct chassis_view message,
                       uint8_t ret_mac[CHASSIS_AUTH_MAC_LEN]);
 bool chassis_auth_equal(struct chassis_view a, struct chassis_view b);
-
-struct chassis_auth_tls {
-    struct chassis_buf ca, certificate, key; /* PEM; empty = not given */
-};
-/* Read the files given (NULL = none) and check them: key matches certificate, not expired (a
- * certificate that ends within 30 days is reported through `ret_warning`). */
-int chassis_auth_tls_load(const char *ca, const char *certificate, const char *key,
-                          struct chassis_auth_tls *ret_tls, char ret_warning[256],
-                          struct chassis_error *err);
-void chassis_auth_tls_fini(struct chassis_auth_tls *tls); /* wipes the key */
 
 /* URL-safe base64 without padding (RFC 4648 §5), appended; and back. */
 void chassis_auth_base64url(struct chassis_view data, struct chassis_buf *out);

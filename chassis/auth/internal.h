@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "auth/auth.h"
+#include "auth/identity.h"
 
 enum { CHASSIS_AUTH_FILE_MAX = 1 << 20 /* bytes of a key, certificate or secret file */ };
 
@@ -19,6 +20,19 @@ int chassis_auth_file_read(const char *path, mode_t forbidden_mode, struct chass
 int chassis_auth_file_create(const char *path, struct chassis_view text, struct chassis_error *err);
 /* Reserve and forget without a trace. */
 void chassis_auth_wipe(struct chassis_buf *buf);
+
+/* Read the files given (NULL = none) and check them: whole, key and certificate belong together, not
+ * weak, valid now. The error names the file. */
+struct chassis_auth_tls_paths {
+    const char *ca, *certificate, *key;
+};
+int chassis_auth_tls_load(const struct chassis_auth_tls_paths *paths,
+                          struct chassis_auth_tls *ret_tls, struct chassis_error *err);
+void chassis_auth_tls_fini(struct chassis_auth_tls *tls); /* wipes the key */
+/* "2026-11-22 15:04 UTC" */
+void chassis_auth_date_text(int64_t time_s, char out[32]);
+/* How often identities are looked at, from now on; for tests. */
+void chassis_auth_look_every_ms(unsigned ms);
 
 /* Ed25519 (RFC 8032). */
 void chassis_auth_sign(const struct chassis_auth_key *key, struct chassis_view message,

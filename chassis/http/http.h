@@ -29,7 +29,7 @@
 #include <chassis/error.h>
 #include <chassis/http_route.h>
 
-#include "auth/auth.h"
+#include "auth/identity.h"
 
 struct chassis_http;
 struct chassis_server;
@@ -43,13 +43,14 @@ struct chassis_http_file {
 };
 
 struct chassis_http_options {
-    const char *address;                /* "127.0.0.1:0", "[::1]:8091"; NULL = no public listener */
-    const char *admin_address;          /* NULL = no admin listener */
-    const struct chassis_auth_tls *tls; /* of the public listener; NULL = plaintext. Until start.
-                                           With a ca client certificates are asked for */
-    bool client_certificate_required;   /* on the public listener: without one 403 */
-    bool plaintext_beyond_loopback;     /* else a plaintext address others can reach is refused */
-    struct chassis_server *server;      /* whose methods are served; NULL = none */
+    const char *address;       /* "127.0.0.1:0", "[::1]:8091"; NULL = no public listener */
+    const char *admin_address; /* NULL = no admin listener */
+    struct chassis_auth_identity *identity; /* of the public listener; NULL = plaintext. With a ca
+                                               client certificates are asked for. New connections
+                                               get what it has then */
+    bool client_certificate_required;       /* on the public listener: without one 403 */
+    bool plaintext_beyond_loopback; /* else a plaintext address others can reach is refused */
+    struct chassis_server *server;  /* whose methods are served; NULL = none */
     const struct chassis_type_registry *types; /* for Any in JSON; NULL = those the methods use */
     const struct chassis_http_route *routes;   /* copied; need a server */
     size_t n_routes;

@@ -53,11 +53,13 @@ struct http_socket {
     struct chassis_http *http;
     int fd;
     struct chassis_timer timer; /* for the next request, then for its body */
+    struct http_tls *tls;       /* what it is served with; NULL = plaintext */
     enum http_identity identity;
     char name[HTTP_PEER_NAME_SIZE];
 };
 
 struct http_route; /* route.c */
+struct http_tls;   /* tls.c */
 
 struct chassis_http {
     struct chassis_http_options options; /* defaults filled in */
@@ -76,8 +78,10 @@ struct chassis_http {
     struct chassis_counter *requests[6]; /* by status class */
     int64_t started_s;
     bool asks_certificates;
-    uint64_t give_up_ns; /* after quiesce; 0 = never */
-    bool gave_up;        /* that time has come */
+    struct http_tls *tls;                       /* of new connections; NULL = plaintext */
+    const struct chassis_auth_tls *tls_refused; /* what GnuTLS would not take; or NULL */
+    uint64_t give_up_ns;                        /* after quiesce; 0 = never */
+    bool gave_up;                               /* that time has come */
 
     pthread_mutex_t mutex;      /* guards what follows */
     struct chassis_queue inbox; /* exchanges with news */
@@ -170,6 +174,15 @@ void http_socket_whole(struct MHD_Connection *connection);   /* its body too */
 void http_socket_idle(struct MHD_Connection *connection);    /* it is answered */
 /* The name is "" but for a good certificate; it lives as long as the connection. */
 enum http_identity http_socket_identity(const struct http_exchange *x, const char **ret_name);
+
+/* tls.c: on the http thread, or before and after it */
+int http_tls_open(struct chassis_http *http, struct chassis_error *err);
+void http_tls_close(struct chassis_http *http);
+/* The PEM that the daemon starts with, and that `http_tls_attach` replaces. */
+const struct chassis_auth_tls *http_tls_content(const struct chassis_http *http);
+/* A connection that has sent nothing yet gets what the identity has now; to be given back. */
+struct http_tls *http_tls_attach(struct chassis_http *http, struct MHD_Connection *connection);
+void http_tls_unref(struct http_tls *tls); /* NULL is fine */
 
 /* transcode.c: calls */
 enum MHD_Result http_rpc_accept(struct http_exchange *x); /* headers are here */

@@ -92,7 +92,7 @@ static int open_socket(struct chassis_http *http, struct http_listener *l, const
         return chassis_error_set(err, CHASSIS_CONFIG, "http address '%s': %s", address,
                                  gai_strerror(rc));
     }
-    bool plaintext = http->options.tls == NULL || l->admin;
+    bool plaintext = http->options.identity == NULL || l->admin;
     if (!is_loopback(info->ai_addr) && plaintext && !http->options.plaintext_beyond_loopback) {
         freeaddrinfo(info);
         return chassis_error_set(err, CHASSIS_CONFIG,
@@ -123,12 +123,13 @@ static int start_daemon(struct http_listener *l, struct chassis_error *err)
 {
     struct chassis_http *http = l->http;
     const struct chassis_http_options *o = &http->options;
-    bool tls = o->tls != NULL && !l->admin;
+    bool tls = o->identity != NULL && !l->admin;
+    const struct chassis_auth_tls *pem = tls ? http_tls_content(http) : NULL;
     struct MHD_OptionItem secure[] = {
-        {tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, 0, tls ? o->tls->key.data : NULL},
-        {MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? o->tls->certificate.data : NULL},
+        {tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, 0, tls ? pem->key.data : NULL},
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, tls ? pem->certificate.data : NULL},
         {http->asks_certificates ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0,
-         tls ? o->tls->ca.data : NULL},
+         tls ? pem->ca.data : NULL},
         {MHD_OPTION_END, 0, NULL},
     };
     l->daemon = MHD_start_daemon(
@@ -324,7 +325,6 @@ static void collect_types(struct chassis_http *http)
 static void fill_defaults(struct chassis_http *http)
 {
     struct chassis_http_options *o = &http->options;
-    http->asks_certificates = o->tls != NULL && o->tls->ca.len != 0;
     o->connections_max = o->connections_max != 0 ? o->connections_max : 1024;
     o->header_bytes_max = o->header_bytes_max != 0 ? o->header_bytes_max : 32 * 1024;
     o->body_bytes_max = o->body_bytes_max != 0 ? o->body_bytes_max : 4 * 1024 * 1024;
@@ -356,6 +356,7 @@ static void http_free(struct chassis_http *http)
     close(http->epoll_fd);
     close(http->wake_fd);
     pthread_mutex_destroy(&http->mutex);
+    http_tls_close(http);
     http_routes_fini(http);
     free(http->etags);
     free(http);
@@ -413,7 +414,8 @@ int chassis_http_start(const struct chassis_http_options *options, struct chassi
     make_metrics(http);
     collect_types(http);
     http_routes_init(http);
-    int rc = open_listeners(http, err);
+    int rc = http->options.identity != NULL ? http_tls_open(http, err) : 0;
+    rc = rc == 0 ? open_listeners(http, err) : rc;
     if (rc == 0) {
         rc = start_thread(http);
         if (rc != 0) {

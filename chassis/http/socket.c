@@ -39,11 +39,13 @@ void http_socket_event(void *data, struct MHD_Connection *connection, void **soc
         struct http_socket *s = chassis_base_zalloc(sizeof *s);
         s->http = l->http;
         s->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        s->tls = l->admin ? NULL : http_tls_attach(l->http, connection);
         arm(s, l->http->options.idle_timeout_ms);
         *socket_state = s;
     } else if (*socket_state != NULL) {
         struct http_socket *s = *socket_state;
         chassis_timers_cancel(&s->http->timers, &s->timer);
+        http_tls_unref(s->tls); /* GnuTLS is through with the connection, or frees only */
         free(s);
         *socket_state = NULL;
     }
@@ -125,9 +127,7 @@ static void identify(struct http_socket *s, gnutls_session_t session)
 enum http_identity http_socket_identity(const struct http_exchange *x, const char **ret_name)
 {
     struct http_socket *s = socket_of(x->connection);
-    const struct chassis_auth_tls *tls = x->http->options.tls;
-    if (s->identity == HTTP_NOT_ASKED && x->http->asks_certificates && tls != NULL &&
-        !x->listener->admin) {
+    if (s->identity == HTTP_NOT_ASKED && x->http->asks_certificates && !x->listener->admin) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(x->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
         if (info != NULL && info->tls_session != NULL) {

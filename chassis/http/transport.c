@@ -296,7 +296,7 @@ static void copy_peer(struct http_exchange *x, struct chassis_arena *arena)
         x->peer.address = chassis_arena_printf(arena, "ipv6:[%s]:%u", text, ntohs(in6->sin6_port));
         x->peer.loopback = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
     }
-    x->peer.encrypted = x->http->options.tls != NULL && !x->listener->admin;
+    x->peer.encrypted = x->http->options.identity != NULL && !x->listener->admin;
     const char *name;
     http_socket_identity(x, &name);
     x->peer.name = chassis_arena_strndup(arena, name, strlen(name));

@@ -275,7 +275,8 @@ static grpc_channel *channel_create(const struct rpc_channel_options *o)
 struct rpc_channel *rpc_channel_acquire(const struct rpc_channel_options *o)
 {
     struct chassis_buf key = {0};
-    chassis_buf_printf(&key, "%s|%s|%s|%zu", o->address, o->tls != NULL ? o->tls_key : "",
+    chassis_buf_printf(&key, "%s|%llu|%s|%zu", o->address,
+                       o->tls != NULL ? (unsigned long long)o->tls->generation : 0,
                        o->server_name != NULL ? o->server_name : "", o->response_bytes_max);
     pthread_mutex_lock(&env.lock);
     struct rpc_channel *c = env.channels;

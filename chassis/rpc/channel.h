@@ -6,7 +6,7 @@
 #ifndef CHASSIS_RPC_CHANNEL_H
 #define CHASSIS_RPC_CHANNEL_H
 
-#include "auth/auth.h"
+#include "auth/identity.h"
 #include "base/list.h"
 #include "rpc/grpc_env.h"
 
@@ -19,8 +19,7 @@ struct rpc_channel {
 
 struct rpc_channel_options {
     const char *address;
-    const struct chassis_auth_tls *tls; /* NULL = plaintext */
-    const char *tls_key;                /* tells identities apart: the file names */
+    const struct chassis_auth_tls *tls; /* borrowed for the call; NULL = plaintext */
     const char *server_name;
     size_t response_bytes_max;
 };

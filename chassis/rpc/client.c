@@ -37,8 +37,7 @@ static struct rpc_endpoint *endpoint_new(struct chassis_client *client, const ch
     struct rpc_endpoint *endpoint = chassis_base_zalloc(sizeof *endpoint);
     const struct rpc_channel_options options = {
         .address = address,
-        .tls = client->has_tls ? &client->tls : NULL,
-        .tls_key = client->tls_key,
+        .tls = client->tls,
         .server_name = client->server_name,
         .response_bytes_max = client->response_bytes_max,
     };
@@ -368,26 +367,40 @@ uint64_t rpc_client_deadline(const struct chassis_client *client,
 
 /* ---- life ---- */
 
+/* The identity has a new content: calls from now on go by connections made with it, those under way
+ * keep theirs, which end with them. */
+static void on_identity(void *data)
+{
+    struct chassis_client *client = data;
+    const struct chassis_auth_tls *tls = chassis_auth_identity_ref(client->identity), *old = tls;
+    pthread_mutex_lock(&client->lock);
+    if (!client->closed && client->tls != tls) {
+        old = client->tls;
+        client->tls = tls;
+        for (size_t i = 0; i < client->n_endpoints; i++) {
+            struct rpc_endpoint *former = client->endpoints[i];
+            client->endpoints[i] = endpoint_new(client, former->address);
+            former->listed = false;
+            endpoint_unref(former);
+        }
+    }
+    pthread_mutex_unlock(&client->lock);
+    chassis_auth_identity_unref(old);
+}
+
 static int open_tls(struct chassis_client *client, const struct chassis_tls_files *files,
                     struct chassis_error *err)
 {
-    char warning[256] = "";
-    int rc = chassis_auth_tls_load(files->ca, files->certificate, files->key, &client->tls, warning,
-                                   err);
+    int rc = chassis_auth_identity_open(files->ca, files->certificate, files->key,
+                                        &client->identity, err);
     if (rc != 0) {
         return rc;
     }
-    if (warning[0] != '\0') {
-        chassis_log_warn(client->log, warning);
-    }
-    struct chassis_buf key = {0};
-    chassis_buf_printf(&key, "%s,%s,%s", files->ca != NULL ? files->ca : "",
-                       files->certificate != NULL ? files->certificate : "",
-                       files->key != NULL ? files->key : "");
-    client->tls_key = (char *)key.data;
     client->server_name =
         files->server_name != NULL ? chassis_base_strdup(files->server_name) : NULL;
-    client->has_tls = true;
+    client->watch = (struct chassis_auth_watch){.changed = on_identity, .data = client};
+    chassis_auth_watch_start(client->identity, &client->watch);
+    on_identity(client); /* as it is now */
     return 0;
 }
 
@@ -446,21 +459,22 @@ static int open_target(struct chassis_client *client, struct chassis_error *err)
 
 static void client_destroy(struct chassis_client *client)
 {
+    if (client->identity != NULL) {
+        chassis_auth_watch_stop(&client->watch);
+        chassis_auth_identity_unref(client->tls);
+        chassis_auth_identity_close(client->identity);
+    }
     for (size_t i = 0; i < client->n_endpoints; i++) {
         endpoint_unref(client->endpoints[i]);
     }
     free(client->endpoints);
     free(client->target);
     free(client->authorization);
-    free(client->tls_key);
     free(client->server_name);
     if (client->secret.len != 0) {
         explicit_bzero(client->secret.data, client->secret.cap);
     }
     chassis_buf_fini(&client->secret);
-    if (client->has_tls) {
-        chassis_auth_tls_fini(&client->tls);
-    }
     pthread_mutex_destroy(&client->lock);
     pthread_cond_destroy(&client->changed);
     free(client);

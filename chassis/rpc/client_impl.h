@@ -41,9 +41,9 @@ struct chassis_client {
     void (*token_now)(void *data, struct chassis_buf *out);
     void *token_data;
     struct chassis_buf secret;
-    struct chassis_auth_tls tls;
-    bool has_tls;
-    char *tls_key, *server_name;
+    struct chassis_auth_identity *identity; /* NULL = plaintext */
+    struct chassis_auth_watch watch;
+    char *server_name;
     struct chassis_resolver *resolver;
     struct chassis_resolution *resolution;
 
@@ -51,6 +51,7 @@ struct chassis_client {
     pthread_cond_t changed;
     unsigned refs; /* the owner and each active call */
     bool closed, resolved;
+    const struct chassis_auth_tls *tls; /* of the identity, as the endpoints have it */
     struct rpc_endpoint **endpoints;
     size_t n_endpoints, next_endpoint;
     char why[256]; /* there are no endpoints */

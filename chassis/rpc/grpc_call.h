@@ -19,6 +19,7 @@ struct rpc_listener {
     grpc_server *server;
     bool peer_only, encrypted, started;
     int port;
+    struct rpc_listen *listen;
     struct rpc_slot **slots;
     size_t n_slots;
     struct rpc_tag shutdown_tag;

@@ -1,19 +1,16 @@
 /* gRPC listeners: queues, armed methods, start and drain. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/time.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/fault.h"
 #include "rpc/channel.h"
 #include "rpc/grpc_call.h"
 #include "rpc/hang_up.h"
+#include "rpc/listen.h"
 
 /* ---- armed calls ---- */
 
@@ -160,108 +157,26 @@ static grpc_server *server_create(const struct chassis_server_options *o)
     return grpc_server_create(&all, NULL);
 }
 
-static const char *pem(const struct chassis_buf *buf)
-{
-    return buf->len != 0 ? (const char *)buf->data : NULL;
-}
-
-static grpc_server_credentials *credentials_of(const struct chassis_listener_options *o,
-                                               struct chassis_error *err)
-{
-    if (o->tls == NULL) {
-        return grpc_insecure_server_credentials_create();
-    }
-    grpc_ssl_pem_key_cert_pair pair = {pem(&o->tls->key), pem(&o->tls->certificate)};
-    if (pair.private_key == NULL || pair.cert_chain == NULL) {
-        chassis_error_set(err, CHASSIS_CONFIG,
-                          "TLS at '%s' needs a certificate and a key: give both", o->address);
-        return NULL;
-    }
-    if (o->client_certificate_required && o->tls->ca.len == 0) {
-        chassis_error_set(
-            err, CHASSIS_CONFIG,
-            "TLS at '%s' asks for client certificates: give the ca to check them with", o->address);
-        return NULL;
-    }
-    grpc_ssl_client_certificate_request_type request =
-        o->tls->ca.len == 0 ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-        : o->client_certificate_required
-            ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-            : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY;
-    grpc_server_credentials *credentials =
-        grpc_ssl_server_credentials_create_ex(pem(&o->tls->ca), &pair, 1, request, NULL);
-    if (credentials == NULL) {
-        chassis_error_set(err, CHASSIS_CONFIG, "TLS at '%s': certificate and key are not usable",
-                          o->address);
-    }
-    return credentials;
-}
-
-/* gRPC only says "0": ask the kernel why the address cannot be had. */
-static int why_not_bound(const char *address, struct chassis_error *err)
-{
-    char host[256];
-    const char *colon = strrchr(address, ':');
-    if (strncmp(address, "unix", 4) == 0 || colon == NULL ||
-        (size_t)(colon - address) >= sizeof host) {
-        return chassis_error_set(err, CHASSIS_CONFIG,
-                                 "listen on '%s': not an address of the form host:port", address);
-    }
-    snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
-    char *name = host;
-    if (host[0] == '[' && host[strlen(host) - 1] == ']') {
-        host[strlen(host) - 1] = '\0';
-        name = host + 1;
-    }
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    int rc = getaddrinfo(name, colon + 1, &hints, &found);
-    if (rc != 0) {
-        return chassis_error_set(err, CHASSIS_CONFIG, "listen on '%s': %s", address,
-                                 gai_strerror(rc));
-    }
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-    int code = CHASSIS_UNAVAILABLE;
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-        if (bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1) != 0) {
-            code = -errno;
-        }
-        close(fd);
-    }
-    freeaddrinfo(found);
-    return chassis_error_code(err, code, "listen on '%s'", address);
-}
-
 static int listener_open(struct rpc_listener *l, const struct chassis_listener_options *o,
                          struct chassis_error *err)
 {
     if (CHASSIS_FAULT("rpc.listen")) {
         return chassis_error_code(err, -EADDRINUSE, "listen on '%s'", o->address);
     }
-    if (o->tls == NULL && !o->plaintext_beyond_loopback && !rpc_address_is_local(o->address)) {
+    if (o->identity == NULL && !o->plaintext_beyond_loopback && !rpc_address_is_local(o->address)) {
         return chassis_error_set(
             err, CHASSIS_CONFIG,
             "listen on '%s': others could reach it in plaintext; give TLS files, "
             "bind to 127.0.0.1, or allow plaintext beyond loopback",
             o->address);
     }
-    grpc_server_credentials *credentials = credentials_of(o, err);
-    if (credentials == NULL) {
-        return CHASSIS_CONFIG;
-    }
     l->peer_only = o->peer_only;
-    l->encrypted = o->tls != NULL;
+    l->encrypted = o->identity != NULL;
     l->server = server_create(&l->owner->server->options);
     for (unsigned q = 0; q < l->owner->n_queues; q++) {
         grpc_server_register_completion_queue(l->server, l->owner->queues[q]->cq, NULL);
     }
-    l->port = grpc_server_add_http2_port(l->server, o->address, credentials);
-    grpc_server_credentials_release(credentials);
-    if (l->port == 0) {
-        return why_not_bound(o->address, err);
-    }
-    return 0;
+    return rpc_listen(l->server, o, &l->listen, &l->port, err);
 }
 
 /* ---- life ---- */
@@ -477,6 +392,7 @@ void rpc_grpc_free(struct rpc_grpc *grpc)
         if (l->server != NULL) {
             grpc_server_destroy(l->server);
         }
+        rpc_listen_free(l->listen);
         for (size_t s = 0; s < l->n_slots; s++) {
             slot_free(l->slots[s]);
         }

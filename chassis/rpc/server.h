@@ -45,10 +45,11 @@ struct chassis_server_method {
 };
 
 struct chassis_listener_options {
-    const char *address;                /* "127.0.0.1:0", "[::]:8090", "unix:/path" */
-    const struct chassis_auth_tls *tls; /* borrowed until start; NULL = plaintext. With a ca client
-                                           certificates are asked for and verified */
-    bool client_certificate_required;   /* mTLS only: a caller without one cannot connect */
+    const char *address;                    /* "127.0.0.1:0", "[::]:8090", "unix:/path" */
+    struct chassis_auth_identity *identity; /* borrowed; NULL = plaintext. With a ca client
+                                               certificates are asked for and verified. New
+                                               connections get what it has then */
+    bool client_certificate_required;       /* mTLS only: a caller without one cannot connect */
     bool plaintext_beyond_loopback; /* else start refuses a plaintext address others can reach */
     bool peer_only;                 /* serves methods of access class peer, nothing else */
 };

@@ -29,7 +29,7 @@ int stage_brokers(struct chassis *c, struct chassis_error *err)
             .service = c->settings.name,
             .loop = chassis_loop_executor(c->loop),
             .workers = chassis_os_pool_executor(c->workers),
-            .tls = c->has_tls ? &tls : NULL,
+            .tls = c->identity != NULL ? &tls : NULL,
             .resolver = c->registry != NULL ? chassis_registry_resolver(c->registry) : NULL,
         };
         int rc = b->plugin->open(&options, &b->broker, err);

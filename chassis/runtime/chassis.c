@@ -281,7 +281,7 @@ int chassis_runtime_client(struct chassis *c, const char *target, struct chassis
                                     c->settings.tls_key, NULL};
     struct chassis_client_options options = {
         .target = name,
-        .tls = c->has_tls ? &tls : NULL,
+        .tls = c->identity != NULL ? &tls : NULL,
         .resolver = c->registry != NULL ? chassis_registry_resolver(c->registry) : NULL,
         .executor = executor,
         .token_now = c->registry != NULL ? token_now : NULL,

@@ -96,8 +96,8 @@ static int open_node(struct runtime_cluster *k, struct chassis_error *err)
     }
     if (n_members > 1) {
         k->tls = (struct chassis_tls_files){s->tls_ca, s->tls_certificate, s->tls_key, NULL};
-        struct chassis_transport_grpc_options transport = {.tls = k->c->has_tls ? &k->tls : NULL,
-                                                           .cluster_secret_file = k->secret_file};
+        struct chassis_transport_grpc_options transport = {
+            .tls = k->c->identity != NULL ? &k->tls : NULL, .cluster_secret_file = k->secret_file};
         k->transport = chassis_transport_grpc_new(&transport);
     }
     struct chassis_consensus_options options = {

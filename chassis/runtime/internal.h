@@ -121,8 +121,7 @@ struct chassis {
     struct chassis_config *config;
     struct chassis_secret_store *secret_stores[8];
     unsigned n_secret_stores;
-    struct chassis_auth_tls tls;
-    bool has_tls;
+    struct chassis_auth_identity *identity; /* NULL = plaintext */
     struct chassis_loop *loop;
     struct chassis_pool *workers;
     struct runtime_cluster *cluster;

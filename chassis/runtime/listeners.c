@@ -51,11 +51,11 @@ static int new_server(struct chassis *c, const char **operators, const char **pe
     join_address(peer_address, sizeof peer_address, s->bind_address, s->raft_port);
     struct chassis_listener_options listeners[2] = {
         {.address = address,
-         .tls = c->has_tls ? &c->tls : NULL,
+         .identity = c->identity,
          .client_certificate_required = s->tls_client_required,
          .plaintext_beyond_loopback = s->plaintext},
         {.address = peer_address,
-         .tls = c->has_tls ? &c->tls : NULL,
+         .identity = c->identity,
          .client_certificate_required = s->tls_client_required,
          .plaintext_beyond_loopback = s->plaintext,
          .peer_only = true},
@@ -140,7 +140,7 @@ int stage_http(struct chassis *c, struct chassis_error *err)
     struct chassis_http_options options = {
         .address = address,
         .admin_address = admin[0] != '\0' ? admin : NULL,
-        .tls = c->has_tls ? &c->tls : NULL,
+        .identity = c->identity,
         .client_certificate_required = s->tls_client_required,
         .plaintext_beyond_loopback = s->plaintext,
         .server = c->server,
@@ -206,7 +206,7 @@ int stage_registry(struct chassis *c, struct chassis_error *err)
         .entrypoints = s->entrypoints.items,
         .n_entrypoints = s->entrypoints.n,
         .loop = chassis_loop_executor(c->loop),
-        .tls = c->has_tls ? &tls : NULL,
+        .tls = c->identity != NULL ? &tls : NULL,
         .interval_ms = s->report_interval_ms,
     };
     return chassis_registry_open(&options, &c->registry, err);

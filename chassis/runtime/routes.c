@@ -45,7 +45,7 @@ int stage_routes(struct chassis *c, struct chassis_error *err)
         .entrypoints = s->entrypoints.items,
         .n_entrypoints = s->entrypoints.n,
         .loop = chassis_loop(c),
-        .tls = c->has_tls ? &tls : NULL,
+        .tls = c->identity != NULL ? &tls : NULL,
         .token_now = c->registry != NULL ? token_now : NULL,
         .token_data = c->registry,
     };

@@ -57,7 +57,7 @@ const struct chassis_config_key chassis_settings_table[] = {
     ENUM("service.network.operator_loopback", operator_loopback, "auto", whens, "Callers from this machine are operators; auto: if service.env is local."),
     LIST("service.network.operators", operators, "Certificate names that are operators (mTLS)."),
     LIST("service.network.peers", peers, "Certificate names of the other nodes of the cluster (mTLS)."),
-    STRING("service.network.tls.ca", tls_ca, NULL, "PEM file of the authorities that client certificates are checked against."),
+    STRING("service.network.tls.ca", tls_ca, NULL, "PEM file of the authorities that callers and servers are checked against. Read again when it changes, as the next two."),
     STRING("service.network.tls.certificate", tls_certificate, NULL, "PEM file of the service's certificate."),
     STRING("service.network.tls.key", tls_key, NULL, "PEM file of its private key, mode 0600."),
     BOOL("service.network.tls.client_required", tls_client_required, "false", "Refuse clients without a certificate."),

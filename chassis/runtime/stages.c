@@ -103,25 +103,15 @@ void unstage_secrets(struct chassis *c)
 int stage_tls(struct chassis *c, struct chassis_error *err)
 {
     const struct chassis_settings *s = &c->settings;
-    if (s->tls_certificate == NULL) {
-        return 0;
-    }
-    char warning[256] = "";
-    int rc =
-        chassis_auth_tls_load(s->tls_ca, s->tls_certificate, s->tls_key, &c->tls, warning, err);
-    if (rc == 0 && warning[0] != '\0') {
-        chassis_log_warn(c->log, "certificate", chassis_f_str("warning", warning));
-    }
-    c->has_tls = rc == 0;
-    return rc;
+    return s->tls_certificate == NULL ? 0
+                                      : chassis_auth_identity_open(s->tls_ca, s->tls_certificate,
+                                                                   s->tls_key, &c->identity, err);
 }
 
 void unstage_tls(struct chassis *c)
 {
-    if (c->has_tls) {
-        chassis_auth_tls_fini(&c->tls);
-        c->has_tls = false;
-    }
+    chassis_auth_identity_close(c->identity);
+    c->identity = NULL;
 }
 
 int stage_workers(struct chassis *c, struct chassis_error *err)

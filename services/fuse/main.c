@@ -130,8 +130,6 @@ static int start(struct chassis *c, void *data, struct chassis_error *err)
     node.started = true;
     fuse_statics_watch(node.statics, &(struct fuse_statics_watch){
                                          .loop = chassis_loop(c),
-                                         .workers = chassis_workers(c),
-                                         .log = chassis_log_module("fuse.secrets"),
                                          .changed = on_statics_changed,
                                      });
     return fuse_edge_open(&node.edge, &node.settings.edge, &node.core, chassis_runtime_loop(c),

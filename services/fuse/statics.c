@@ -2,26 +2,20 @@
 
 #include <chassis/arena.h>
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "auth/auth.h"
+#include "auth/identity.h"
 #include "base/assert.h"
 
-enum { PARTS = 3, INTERVAL_MS = 2000, LISTENERS_MAX = 64, SECRETS_MAX = 256 };
+enum { PARTS = 3, LISTENERS_MAX = 64, SECRETS_MAX = 256 };
 
-/* Enough of a file's state to see that it was replaced or written. */
-struct stamp {
-    uint64_t device, inode, size;
-    int64_t modified_ns;
-};
-struct files {
-    char *paths[PARTS]; /* certificate, key, ca or NULL */
-    struct stamp read[PARTS], seen[PARTS];
-    struct chassis_auth_tls tls, fresh;
-    bool has_fresh;
+struct files { /* of a secret */
+    struct chassis_auth_identity *identity;
+    const struct chassis_auth_tls *tls; /* what the secret shows */
+    struct chassis_auth_watch watch;
 };
 
 struct fuse_static_set {
@@ -32,9 +26,9 @@ struct fuse_static_set {
     struct files *files; /* of each secret */
     /* watching */
     struct fuse_statics_watch watch;
-    struct chassis_timer timer;
-    struct chassis_task look, looked;
-    bool looking;
+    unsigned n_watched;
+    struct chassis_task change;
+    atomic_bool changing; /* `change` is posted, and has not begun */
     void (*stopped)(void *data);
     void *stopped_data;
 };
@@ -179,34 +173,11 @@ static int open_listeners(struct fuse_static_set *set, const struct fuse_statics
 
 /* ---- secrets ---- */
 
-static void take_stamps(const struct files *f, struct stamp ret_stamps[PARTS])
-{
-    for (unsigned i = 0; i < PARTS; i++) {
-        struct stat st;
-        ret_stamps[i] = (struct stamp){0};
-        if (f->paths[i] != NULL && stat(f->paths[i], &st) == 0) {
-            ret_stamps[i] =
-                (struct stamp){(uint64_t)st.st_dev, (uint64_t)st.st_ino, (uint64_t)st.st_size,
-                               (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec};
-        }
-    }
-}
-
-static bool same(const struct stamp a[PARTS], const struct stamp b[PARTS])
-{
-    bool equal = true;
-    for (unsigned i = 0; i < PARTS; i++) {
-        equal = equal && a[i].device == b[i].device && a[i].inode == b[i].inode &&
-                a[i].size == b[i].size && a[i].modified_ns == b[i].modified_ns;
-    }
-    return equal;
-}
-
 static void point(struct fuse_secret_files *secret, const struct files *f)
 {
-    secret->certificate = chassis_buf_view(&f->tls.certificate);
-    secret->key = chassis_buf_view(&f->tls.key);
-    secret->ca = chassis_buf_view(&f->tls.ca);
+    secret->certificate = chassis_buf_view(&f->tls->certificate);
+    secret->key = chassis_buf_view(&f->tls->key);
+    secret->ca = chassis_buf_view(&f->tls->ca);
 }
 
 static int open_secret(struct fuse_static_set *set, const struct chassis_config_pair *pair,
@@ -214,12 +185,11 @@ static int open_secret(struct fuse_static_set *set, const struct chassis_config_
 {
     struct files *f = &set->files[set->statics.n_secrets];
     struct fuse_secret_files *secret = &set->secrets[set->statics.n_secrets];
-    const char *rest = pair->value;
-    char warning[256] = "";
+    const char *rest = pair->value, *paths[PARTS] = {NULL}; /* certificate, key, ca */
     unsigned n = 0;
     for (; *rest != '\0' && n < PARTS; n++) {
         size_t len = strcspn(rest, ",");
-        f->paths[n] = chassis_arena_strndup(&set->arena, rest, len);
+        paths[n] = chassis_arena_strndup(&set->arena, rest, len);
         rest += len + (rest[len] == ',');
     }
     if (n < 2 || *rest != '\0') {
@@ -227,13 +197,12 @@ static int open_secret(struct fuse_static_set *set, const struct chassis_config_
                                  "fuse.secrets.%s: expected certificate.pem,key.pem[,ca.pem]",
                                  pair->name);
     }
-    take_stamps(f, f->read);
-    int rc = chassis_auth_tls_load(f->paths[2], f->paths[0], f->paths[1], &f->tls, warning, err);
+    int rc = chassis_auth_identity_open(paths[2], paths[0], paths[1], &f->identity, err);
     if (rc != 0) {
         chassis_error_wrap(err, "fuse.secrets.%s", pair->name);
         return rc;
     }
-    memcpy(f->seen, f->read, sizeof f->seen);
+    f->tls = chassis_auth_identity_ref(f->identity);
     secret->name = chassis_arena_strdup(&set->arena, pair->name);
     point(secret, f);
     set->statics.n_secrets++;
@@ -258,101 +227,68 @@ static int open_secrets(struct fuse_static_set *set, const struct fuse_statics_c
     return rc;
 }
 
-/* ---- looking ---- */
+/* ---- watching ---- */
 
-/* On a worker, which has `files` until it posts back; the loop reads only what point() gave. */
-static void look(struct chassis_task *task)
+/* On the thread that looks at files. */
+static void on_identity(void *data)
 {
-    struct fuse_static_set *set = chassis_container_of(task, struct fuse_static_set, look);
-    for (unsigned i = 0; i < set->statics.n_secrets; i++) {
-        struct files *f = &set->files[i];
-        struct stamp now[PARTS];
-        struct chassis_error err = {0};
-        char warning[256] = "";
-        take_stamps(f, now);
-        bool rested = same(now, f->seen);
-        memcpy(f->seen, now, sizeof f->seen);
-        if (!rested || same(now, f->read)) {
-            continue;
-        }
-        memcpy(f->read, now, sizeof f->read); /* what is bad is not tried again until it changes */
-        if (chassis_auth_tls_load(f->paths[2], f->paths[0], f->paths[1], &f->fresh, warning,
-                                  &err) == 0) {
-            f->has_fresh = true;
-        } else {
-            chassis_log_error(set->watch.log, "a secret's files cannot be used: the old ones stay",
-                              chassis_f_str("secret", set->secrets[i].name), chassis_f_err(&err));
-        }
+    struct fuse_static_set *set = data;
+    if (!atomic_exchange(&set->changing, true)) {
+        chassis_post(set->watch.loop, &set->change);
     }
-    chassis_post(set->watch.loop, &set->looked);
 }
 
-static void on_timer(struct chassis_timer *timer)
+/* What was shown before lives until everybody was told. */
+static void change(struct chassis_task *task)
 {
-    struct fuse_static_set *set = chassis_container_of(timer, struct fuse_static_set, timer);
-    set->looking = true;
-    chassis_post(set->watch.workers, &set->look);
-}
-
-static void arm(struct fuse_static_set *set)
-{
-    uint64_t ms = set->watch.interval_ms != 0 ? set->watch.interval_ms : INTERVAL_MS;
-    chassis_post_after(set->watch.loop, &set->timer, ms * CHASSIS_NS_PER_MS);
-}
-
-static void looked(struct chassis_task *task)
-{
-    struct fuse_static_set *set = chassis_container_of(task, struct fuse_static_set, looked);
+    struct fuse_static_set *set = chassis_container_of(task, struct fuse_static_set, change);
+    const struct chassis_auth_tls **old;
     bool changed = false;
-    set->looking = false;
+    atomic_store(&set->changing, false);
     if (set->stopped != NULL) {
         set->stopped(set->stopped_data);
         return;
     }
+    old = chassis_base_zalloc((set->statics.n_secrets + 1) * sizeof *old);
     for (unsigned i = 0; i < set->statics.n_secrets; i++) {
         struct files *f = &set->files[i];
-        if (f->has_fresh) {
-            struct chassis_auth_tls old = f->tls;
-            f->tls = f->fresh;
-            f->fresh = old; /* lives until everybody was told */
-            point(&set->secrets[i], f);
-            changed = true;
-            chassis_log_info(set->watch.log, "a secret's files were read again",
-                             chassis_f_str("secret", set->secrets[i].name));
-        }
+        old[i] = f->tls;
+        f->tls = chassis_auth_identity_ref(f->identity);
+        changed = changed || f->tls != old[i];
+        point(&set->secrets[i], f);
     }
     if (changed) {
         set->watch.changed(set->watch.data);
     }
     for (unsigned i = 0; i < set->statics.n_secrets; i++) {
-        if (set->files[i].has_fresh) {
-            chassis_auth_tls_fini(&set->files[i].fresh);
-            set->files[i].has_fresh = false;
-        }
+        chassis_auth_identity_unref(old[i]);
     }
-    arm(set);
+    free(old);
 }
 
 void fuse_statics_watch(struct fuse_static_set *set, const struct fuse_statics_watch *watch)
 {
     set->watch = *watch;
-    set->timer.run = on_timer;
-    set->look.run = look;
-    set->looked.run = looked;
-    if (set->statics.n_secrets != 0) {
-        arm(set);
+    set->change.run = change;
+    for (; set->n_watched < set->statics.n_secrets; set->n_watched++) {
+        struct files *f = &set->files[set->n_watched];
+        f->watch = (struct chassis_auth_watch){.changed = on_identity, .data = set};
+        chassis_auth_watch_start(f->identity, &f->watch);
+    }
+    if (set->n_watched != 0) {
+        on_identity(set); /* what changed since they were opened */
     }
 }
 
 void fuse_statics_stop(struct fuse_static_set *set, void (*stopped)(void *data), void *data)
 {
-    if (set->looking) {
+    while (set->n_watched > 0) {
+        chassis_auth_watch_stop(&set->files[--set->n_watched].watch);
+    }
+    if (atomic_load(&set->changing)) {
         set->stopped = stopped;
         set->stopped_data = data;
         return;
-    }
-    if (set->watch.loop != NULL) {
-        chassis_cancel(set->watch.loop, &set->timer);
     }
     stopped(data);
 }
@@ -385,10 +321,8 @@ void fuse_statics_close(struct fuse_static_set *set)
         return;
     }
     for (unsigned i = 0; i < set->statics.n_secrets; i++) {
-        chassis_auth_tls_fini(&set->files[i].tls);
-        if (set->files[i].has_fresh) {
-            chassis_auth_tls_fini(&set->files[i].fresh);
-        }
+        chassis_auth_identity_unref(set->files[i].tls);
+        chassis_auth_identity_close(set->files[i].identity);
     }
     free(set->listeners);
     free(set->secrets);

@@ -1,11 +1,9 @@
-/* What comes from the configuration, not from routes: socket listeners and TLS files. Files are looked
- * at every few seconds; what changed is read again when it is whole (key and certificate match) and
- * has rested for one look.
+/* What comes from the configuration, not from routes: socket listeners and TLS files, which are read
+ * again when they change (auth/identity.h).
  *
  * Invariants: contents that were good stay until others are; equal files are equal secrets after every
  * restart, so their revision is always 0.
- * Threads: open and close anywhere before and after; the statics and `changed` belong to the loop;
- * files are read on `workers`.
+ * Threads: open and close anywhere before and after; the statics and `changed` belong to the loop.
  * Ownership: what fuse_statics_of gives lives until close; contents until `changed` returns.
  */
 #ifndef FUSE_STATICS_H
@@ -13,7 +11,6 @@
 
 #include <chassis/config.h>
 #include <chassis/executor.h>
-#include <chassis/log.h>
 
 #include "fuse/xds/resources.h"
 
@@ -29,16 +26,14 @@ struct fuse_static_set;
 int fuse_statics_open(const struct fuse_statics_config *config, struct fuse_static_set **ret_set,
                       struct chassis_error *err);
 const struct fuse_statics *fuse_statics_of(const struct fuse_static_set *set);
-/* On the loop: look at the files from now on. */
+/* On the loop: changes of the files are told from now on. */
 struct fuse_statics_watch {
-    struct chassis_executor *loop, *workers;
-    struct chassis_logger *log;
+    struct chassis_executor *loop;
     void (*changed)(void *data);
     void *data;
-    uint64_t interval_ms; /* 0 = 2,000 */
 };
 void fuse_statics_watch(struct fuse_static_set *set, const struct fuse_statics_watch *watch);
-/* On the loop: `stopped` once nothing runs on the workers any more. */
+/* On the loop: `stopped` once nothing of it runs any more. */
 void fuse_statics_stop(struct fuse_static_set *set, void (*stopped)(void *data), void *data);
 /* NULL is fine. */
 void fuse_statics_close(struct fuse_static_set *set);

@@ -28,7 +28,7 @@ OUTSIDE = {
     r"nats/nats\.h": r"services/catalyst/engines/nats\.c",
     r"librdkafka/rdkafka\.h": r"services/catalyst/engines/kafka\.c",
     r"curl/": r"services/catalyst/push/curl\.c$",
-    r"gnutls/": r"chassis/http/socket\.c$",
+    r"gnutls/": r"chassis/http/(socket|tls)\.c$",
     r"pcre2\.h": r"services/fuse/control_plane/regex\.c$",
     r"protobuf-c/": r"chassis/(proto|codegen)/",
 }

@@ -337,7 +337,7 @@ void rig_start(struct rig *rig, struct chassis_server_options options)
     chassis_server_set_serving(rig->server, "", true);
     snprintf(rig->address, sizeof rig->address, "localhost:%u",
              chassis_server_port(rig->server, 0));
-    if (options.listeners[0].tls == NULL) {
+    if (options.listeners[0].identity == NULL) {
         rig->client = rig_client(rig, (struct chassis_client_options){0});
     }
     atomic_store(&probe_calls, 0);

@@ -1,6 +1,8 @@
 /* TLS, and answers that leave together. */
 #include "rig.h"
 
+#include "auth/identity.h"
+
 static void make_certificates(const char *dir)
 {
     char command[2048];
@@ -18,12 +20,12 @@ static void make_certificates(const char *dir)
 
 struct files { /* of the authority, node1, a stranger and the server */
     char dir[256], ca[300], cert[300], key[300], cert2[300], key2[300];
-    struct chassis_auth_tls server;
+    struct chassis_auth_identity *server;
 };
 
 static void files_make(struct files *f)
 {
-    char cert[300], key[300], warning[256] = "";
+    char cert[300], key[300];
     struct chassis_error err = {0};
     memset(f, 0, sizeof *f);
     make_certificates(test_tmpdir(f->dir));
@@ -34,14 +36,14 @@ static void files_make(struct files *f)
     snprintf(f->key, sizeof f->key, "%s/node1.key", f->dir);
     snprintf(f->cert2, sizeof f->cert2, "%s/stranger.pem", f->dir);
     snprintf(f->key2, sizeof f->key2, "%s/stranger.key", f->dir);
-    if (chassis_auth_tls_load(f->ca, cert, key, &f->server, warning, &err) != 0) {
+    if (chassis_auth_identity_open(f->ca, cert, key, &f->server, &err) != 0) {
         fail_msg("%s", chassis_error_text(&err));
     }
 }
 
 static void files_remove(struct files *f)
 {
-    chassis_auth_tls_fini(&f->server);
+    chassis_auth_identity_close(f->server);
     test_rmtree(f->dir);
 }
 
@@ -54,7 +56,8 @@ static void the_client_certificate_is_the_identity(void **state)
     struct files f;
     char name[128];
     files_make(&f);
-    const struct chassis_listener_options listener = {.address = "localhost:0", .tls = &f.server};
+    const struct chassis_listener_options listener = {.address = "localhost:0",
+                                                      .identity = f.server};
     rig_start(&rig, (struct chassis_server_options){
                         .listeners = &listener, .n_listeners = 1, .peers = peers});
     const struct chassis_tls_files node = {.ca = f.ca, .certificate = f.cert, .key = f.key};
@@ -130,7 +133,8 @@ static void answers_of_one_turn_reach_every_connection_by_tls(void **state)
     struct rig rig;
     struct files f;
     files_make(&f);
-    const struct chassis_listener_options listener = {.address = "localhost:0", .tls = &f.server};
+    const struct chassis_listener_options listener = {.address = "localhost:0",
+                                                      .identity = f.server};
     rig_start(&rig, (struct chassis_server_options){.listeners = &listener, .n_listeners = 1});
     const struct chassis_tls_files nobody = {.ca = f.ca};
     answer_together(&rig, &(struct chassis_client_options){.tls = &nobody});

@@ -327,45 +327,75 @@ static void make_pair(const char *name, const char *days)
     assert_int_equal(system(command), 0);
 }
 
-static void tls_files_are_looked_at_before_use(void **state)
+static int load(const char *ca, const char *certificate, const char *key)
 {
     struct chassis_auth_tls tls = {0};
-    char warning[256];
+    int rc =
+        chassis_auth_tls_load(&(struct chassis_auth_tls_paths){ca, certificate, key}, &tls, &err);
+    assert_int_equal(tls.certificate.len > 100 && tls.key.len > 50, rc == 0 && certificate);
+    assert_int_equal(tls.ca.len > 100, rc == 0 && ca);
+    chassis_auth_tls_fini(&tls);
+    return rc;
+}
+
+static void refused(const char *ca, const char *certificate, const char *key, int code,
+                    const char *words)
+{
+    assert_int_equal(load(ca, certificate, key), code);
+    if (strstr(err.text, words) == NULL) {
+        fail_msg("'%s' does not say '%s'", err.text, words);
+    }
+}
+
+static void tls_files_are_looked_at_before_use(void **state)
+{
     make_pair("good", "100");
-    make_pair("soon", "10");
+    make_pair("other", "10");
     make_pair("old", "-1");
     const char *crt = in_dir("good.crt"), *key = in_dir("good.key");
-    assert_int_equal(chassis_auth_tls_load(crt, crt, key, &tls, warning, &err), 0);
-    assert_string_equal(warning, "");
-    assert_true(tls.ca.len > 100 && tls.certificate.len > 100 && tls.key.len > 50);
-    chassis_auth_tls_fini(&tls);
-    assert_int_equal(
-        chassis_auth_tls_load(NULL, in_dir("soon.crt"), in_dir("soon.key"), &tls, warning, &err),
-        0);
-    assert_non_null(strstr(warning, "soon.crt' expires 20"));
-    chassis_auth_tls_fini(&tls);
-
-    assert_int_equal(
-        chassis_auth_tls_load(NULL, in_dir("old.crt"), in_dir("old.key"), &tls, warning, &err),
-        CHASSIS_FAILED_PRECONDITION);
-    assert_non_null(strstr(err.text, "expired"));
-    assert_int_equal(chassis_auth_tls_load(in_dir("old.crt"), NULL, NULL, &tls, warning, &err),
-                     CHASSIS_FAILED_PRECONDITION);
-    assert_int_equal(
-        chassis_auth_tls_load(NULL, in_dir("good.crt"), in_dir("soon.key"), &tls, warning, &err),
-        CHASSIS_INVALID_ARGUMENT);
-    assert_non_null(strstr(err.text, "does not belong to"));
-    assert_int_equal(chassis_auth_tls_load(NULL, in_dir("good.crt"), NULL, &tls, warning, &err),
-                     CHASSIS_INVALID_ARGUMENT);
-    assert_int_equal(chassis_auth_tls_load(in_dir("good.key"), NULL, NULL, &tls, warning, &err),
-                     CHASSIS_INVALID_ARGUMENT);
-    assert_int_equal(chassis_auth_tls_load(in_dir("none"), NULL, NULL, &tls, warning, &err),
-                     -ENOENT);
+    assert_int_equal(load(crt, crt, key), 0);
+    assert_int_equal(load(crt, NULL, NULL), 0);
+    refused(NULL, in_dir("old.crt"), in_dir("old.key"), CHASSIS_FAILED_PRECONDITION, "expired 20");
+    refused(in_dir("old.crt"), NULL, NULL, CHASSIS_FAILED_PRECONDITION, "has expired");
+    refused(NULL, crt, in_dir("other.key"), CHASSIS_INVALID_ARGUMENT, "does not belong to");
+    refused(NULL, crt, NULL, CHASSIS_INVALID_ARGUMENT, "together");
+    refused(in_dir("good.key"), NULL, NULL, CHASSIS_INVALID_ARGUMENT, "holds no certificate");
+    refused(in_dir("none"), NULL, NULL, -ENOENT, "none'");
     chmod(in_dir("good.key"), 0644);
-    assert_int_equal(
-        chassis_auth_tls_load(NULL, in_dir("good.crt"), in_dir("good.key"), &tls, warning, &err),
-        CHASSIS_PERMISSION_DENIED);
-    assert_null(tls.key.data);
+    refused(NULL, in_dir("good.crt"), in_dir("good.key"), CHASSIS_PERMISSION_DENIED, "chmod 600");
+}
+
+static void shell(const char *format)
+{
+    char command[2000];
+    snprintf(command, sizeof command, "cd '%s' && { %s; } 2>/dev/null", dir, format);
+    assert_int_equal(system(command), 0);
+}
+
+static void half_written_and_weak_certificates_are_refused(void **state)
+{
+    make_pair("whole", "100");
+    const char *cut = in_dir("cut.crt"), *key = in_dir("whole.key");
+    shell("cat whole.crt whole.crt > two.crt && head -c -40 two.crt > cut.crt");
+    assert_int_equal(load(in_dir("two.crt"), in_dir("two.crt"), key), 0);
+    refused(cut, NULL, NULL, CHASSIS_INVALID_ARGUMENT, "certificate 2 in '");
+    refused(NULL, cut, key, CHASSIS_INVALID_ARGUMENT, "certificate 2 in '");
+    shell("head -c 100 whole.crt > cut.crt");
+    refused(NULL, cut, key, CHASSIS_INVALID_ARGUMENT, "certificate 1 in '");
+    shell("head -c 50 whole.key > cut.key && chmod 600 cut.key");
+    refused(NULL, in_dir("whole.crt"), in_dir("cut.key"), CHASSIS_INVALID_ARGUMENT,
+            "no private key");
+    shell("openssl req -x509 -newkey rsa:1024 -nodes -subj /CN=weak -keyout weak.key "
+          "-out weak.crt && chmod 600 weak.key");
+    refused(NULL, in_dir("weak.crt"), in_dir("weak.key"), CHASSIS_INVALID_ARGUMENT, "2048");
+    shell("openssl req -new -newkey rsa:2048 -nodes -subj /CN=sha1 -keyout sha1.key -out sha1.csr "
+          "&& openssl x509 -req -in sha1.csr -CA whole.crt -CAkey whole.key -CAcreateserial "
+          "-days 9 -out sha1.crt && chmod 600 sha1.key");
+    assert_int_equal(load(NULL, in_dir("sha1.crt"), in_dir("sha1.key")), 0);
+    shell("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=ca -keyout ca.key -out ca.crt && "
+          "openssl x509 -req -in sha1.csr -sha1 -CA ca.crt -CAkey ca.key -CAcreateserial -days 9 "
+          "-out sha1.crt");
+    refused(NULL, in_dir("sha1.crt"), in_dir("sha1.key"), CHASSIS_INVALID_ARGUMENT, "SHA-256");
 }
 
 static void a_directory_of_private_files_is_a_secret_store(void **state)
@@ -422,6 +452,7 @@ int main(void)
         cmocka_unit_test(only_eddsa_and_only_our_claims_are_taken),
         cmocka_unit_test(what_cannot_be_a_token_is_not_signed),
         cmocka_unit_test(tls_files_are_looked_at_before_use),
+        cmocka_unit_test(half_written_and_weak_certificates_are_refused),
         cmocka_unit_test(a_directory_of_private_files_is_a_secret_store),
         cmocka_unit_test(the_environment_is_a_secret_store),
     };

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include "auth/internal.h"
 #include "os/os.h"
 #include "test.h"
 
@@ -128,7 +129,6 @@ static void what_is_wrong_is_named(void **state)
 struct watched {
     struct fuse_static_set *set;
     struct chassis_executor *loop;
-    struct chassis_pool *workers;
     struct chassis_task begin, end;
     char seen[4096]; /* of the certificate; owner: the loop until `changes` says so */
     int changes;     /* atomic */
@@ -148,11 +148,8 @@ static void begin(struct chassis_task *task)
     struct watched *w = chassis_container_of(task, struct watched, begin);
     fuse_statics_watch(w->set, &(struct fuse_statics_watch){
                                    .loop = w->loop,
-                                   .workers = chassis_os_pool_executor(w->workers),
-                                   .log = chassis_log_module("test"),
                                    .changed = on_changed,
                                    .data = w,
-                                   .interval_ms = 5,
                                });
 }
 
@@ -178,11 +175,11 @@ static void changed_files_are_read_again_when_they_fit_together(void **state)
 {
     struct watched w = {.begin.run = begin, .end.run = end};
     char live[600], two[4096] = "";
+    chassis_auth_look_every_ms(5);
     make_pair("live", live);
     struct fuse_statics_config config = {.secrets = PAIRS({"web", live})};
     w.set = open_set(&config);
     assert_int_equal(chassis_os_thread_start("loop", &w.loop), 0);
-    assert_int_equal(chassis_os_pool_start("worker", 1, 100, &w.workers), 0);
     chassis_post(w.loop, &w.begin);
     /* A certificate without its key is not taken; with it, it is. */
     copy_file("two.crt", "live.crt");
@@ -201,7 +198,6 @@ static void changed_files_are_read_again_when_they_fit_together(void **state)
     chassis_post(w.loop, &w.end);
     test_wait_until(__atomic_load_n(&w.stopped, __ATOMIC_ACQUIRE) == 1);
     chassis_os_thread_stop(w.loop);
-    chassis_os_pool_stop(w.workers);
     fuse_statics_close(w.set);
 }
 
