@@ -145,6 +145,14 @@ static const struct dctl_option services_watch_options[] = {
         "description", 0, DCTL_STRING, "TEXT", "For people.", NULL, false                          \
     }
 
+#define CONFIG_FILE                                                                                \
+    {                                                                                              \
+        "file", 'f', DCTL_FILE, "FILE",                                                            \
+            "A configuration as JSON, or what `get -o json` printed; options count before it; "    \
+            "- = standard input.",                                                                 \
+            NULL, false                                                                            \
+    }
+
 static const char *const durabilities[] = {"fsync", "interval", "memory", NULL};
 static const char *const when_full[] = {"discard-old", "refuse-new", NULL};
 static const char *const answers[] = {"ack", "nack", "term", "none", NULL};
@@ -221,7 +229,7 @@ static const struct dctl_option tail_options[] = {
          "How long the same source and id are stored once (2m; 0 = off).",                         \
          NULL,                                                                                     \
          false},                                                                                   \
-        DESCRIPTION
+        DESCRIPTION, CONFIG_FILE
 
 static const struct dctl_option streams_create_options[] = {
     STREAM_CONFIG,
@@ -234,32 +242,43 @@ static const struct dctl_option streams_purge_options[] = {
     {"keep", 0, DCTL_NUMBER, "COUNT", "Keep the newest COUNT events.", NULL, false},
     {0},
 };
+#define GROUP_CONFIG                                                                                \
+    {"ack-wait", 0,    DCTL_DURATION, "TIME", "Deliver again what was not answered within (30s).",  \
+     NULL,       false},                                                                            \
+        {"deliveries", 0,    DCTL_NUMBER, "COUNT", "Before an event becomes a dead letter (5).",    \
+         NULL,         false},                                                                      \
+        {"in-flight", 0, DCTL_NUMBER, "COUNT", "Deliveries not yet answered (1024).", NULL, false}, \
+        {"backoff", 0,    DCTL_STRING, "TIME,…", "Waits before the second, third … delivery.",      \
+         NULL,      false},                                                                         \
+        {"ordered", 0,    DCTL_FLAG, NULL, "One at a time per partitionkey, else per subject.",     \
+         NULL,      false},                                                                         \
+        {"dead-letters", 0,    DCTL_STRING, "STREAM", "Where dead letters go (STREAM.GROUP.dead).", \
+         NULL,           false},                                                                    \
+        {"push", 0,    DCTL_STRING, "URL", "POST the events there instead of waiting for members.", \
+         NULL,   false},                                                                            \
+        {"push-structured", 0, DCTL_FLAG, NULL, "Structured mode instead of binary.", NULL, false}, \
+        {"push-secret", 0,    DCTL_STRING, "NAME", "Secret of the broker, sent as bearer token.",   \
+         NULL,          false},                                                                     \
+        {"push-timeout", 0, DCTL_DURATION, "TIME", "Of one request (10s).", NULL, false},           \
+        {"push-concurrency", 0, DCTL_NUMBER, "COUNT", "Requests at a time (16).", NULL, false},     \
+        {"push-rate",                                                                               \
+         0,                                                                                         \
+         DCTL_NUMBER,                                                                               \
+         "COUNT",                                                                                   \
+         "Requests per minute (as many as the endpoint allows).",                                   \
+         NULL,                                                                                      \
+         false},                                                                                    \
+        DESCRIPTION, CONFIG_FILE
+
+/* clang-format off: one option a line */
 static const struct dctl_option groups_create_options[] = {
     FILTERS,
     FROM,
-    {"ack-wait", 0, DCTL_DURATION, "TIME", "Deliver again what was not answered within (30s).",
-     NULL, false},
-    {"deliveries", 0, DCTL_NUMBER, "COUNT", "Before an event becomes a dead letter (5).", NULL,
-     false},
-    {"in-flight", 0, DCTL_NUMBER, "COUNT", "Deliveries not yet answered (1024).", NULL, false},
-    {"backoff", 0, DCTL_STRING, "TIME,…", "Waits before the second, third … delivery.", NULL,
-     false},
-    {"ordered", 0, DCTL_FLAG, NULL, "One at a time per partitionkey, else per subject.", NULL,
-     false},
-    {"dead-letters", 0, DCTL_STRING, "STREAM", "Where dead letters go (STREAM.GROUP.dead).", NULL,
-     false},
-    {"push", 0, DCTL_STRING, "URL", "POST the events there instead of waiting for members.", NULL,
-     false},
-    {"push-structured", 0, DCTL_FLAG, NULL, "Structured mode instead of binary.", NULL, false},
-    {"push-secret", 0, DCTL_STRING, "NAME", "Secret of the broker, sent as bearer token.", NULL,
-     false},
-    {"push-timeout", 0, DCTL_DURATION, "TIME", "Of one request (10s).", NULL, false},
-    {"push-concurrency", 0, DCTL_NUMBER, "COUNT", "Requests at a time (16).", NULL, false},
-    {"push-rate", 0, DCTL_NUMBER, "COUNT", "Requests per minute (as many as the endpoint allows).",
-     NULL, false},
-    DESCRIPTION,
+    GROUP_CONFIG,
     {0},
 };
+static const struct dctl_option groups_update_options[] = {FILTERS, GROUP_CONFIG, {0}};
+/* clang-format on */
 static const struct dctl_option dlq_peek_options[] = {
     {"limit", 'n', DCTL_NUMBER, "COUNT", "At most this many, 1 to 1000 (100).", NULL, false},
     {"from", 0, DCTL_NUMBER, "SEQUENCE", "Begin at this sequence of the dead letters.", NULL,
@@ -413,6 +432,7 @@ const struct dctl_command dctl_commands[] = {
      1, tail_options, dctl_events_tail},
     {"streams create", "NAME", "Make a stream.",
      "dctl streams create orders --take 'type=order.>' --max-age 7d\n"
+     "dctl streams get orders -o json | dctl streams create copy -f -\n"
      "Making the same stream again is no error.",
      1, 1, streams_create_options, dctl_streams_create},
     {"streams list", "[PREFIX]", "List streams.", NULL, 0, 1, NULL, dctl_streams_list},
@@ -430,6 +450,11 @@ const struct dctl_command dctl_commands[] = {
      dctl_groups_get},
     {"groups create", "[STREAM/]GROUP", "Make a group: a durable place its members share.", NULL, 1,
      1, groups_create_options, dctl_groups_create},
+    {"groups update", "[STREAM/]GROUP", "Change a group while it is used.",
+     "What is not given stays; filters replace all filters. A pushed group whose endpoint was "
+     "gone\n"
+     "is tried again.",
+     1, 1, groups_update_options, dctl_groups_update},
     {"groups seek", "[STREAM/]GROUP PLACE", "Move a group; what is in flight is forgotten.",
      "PLACE is new, earliest, a sequence, an RFC 3339 time, or how long ago (10m).", 2, 2, NULL,
      dctl_groups_seek},

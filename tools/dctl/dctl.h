@@ -145,6 +145,7 @@ int dctl_streams_update(struct dctl *d, int argc, char **argv);
 int dctl_streams_purge(struct dctl *d, int argc, char **argv);
 int dctl_streams_delete(struct dctl *d, int argc, char **argv);
 int dctl_groups_create(struct dctl *d, int argc, char **argv);
+int dctl_groups_update(struct dctl *d, int argc, char **argv);
 int dctl_groups_list(struct dctl *d, int argc, char **argv);
 int dctl_groups_get(struct dctl *d, int argc, char **argv);
 int dctl_groups_seek(struct dctl *d, int argc, char **argv);

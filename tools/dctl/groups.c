@@ -1,4 +1,4 @@
-/* dctl groups list, get, create, seek, delete: durable places in streams. */
+/* dctl groups list, get, create, update, seek, delete: durable places in streams. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,30 +56,66 @@ static void push_of_options(struct dctl *d, group_config *config)
     config->push->requests_per_minute = (uint32_t)dctl_number(d, "push-rate", 0);
 }
 
+/* Whatever was given over what `config` holds. 0 or the exit code. */
+static int apply_options(struct dctl *d, group_config *config)
+{
+    const char *backoff = dctl_string(d, "backoff");
+    int code = backoff != NULL ? parse_backoff(d, backoff, config) : 0;
+    if (code != 0) {
+        return code;
+    }
+    Draft__Events__V1__Filter **filters;
+    size_t n_filters;
+    dctl_filters(d, &filters, &n_filters);
+    if (n_filters != 0) {
+        config->filters = filters;
+        config->n_filters = n_filters;
+    }
+    config->ack_wait_ms = (uint32_t)dctl_duration_ms(d, "ack-wait", config->ack_wait_ms);
+    config->deliveries_max = (uint32_t)dctl_number(d, "deliveries", config->deliveries_max);
+    config->in_flight_max = (uint32_t)dctl_number(d, "in-flight", config->in_flight_max);
+    config->ordered_by_key = config->ordered_by_key || dctl_flag(d, "ordered");
+    config->dead_letter_stream = text_option(d, "dead-letters", config->dead_letter_stream);
+    config->description = text_option(d, "description", config->description);
+    push_of_options(d, config);
+    return 0;
+}
+
+/* What --file says, under the name of the command; *ret_config stays without the option. */
+static int config_of_file(struct dctl *d, const char *name, group_config **ret_config,
+                          struct chassis_error *err)
+{
+    const char *file = dctl_string(d, "file");
+    ProtobufCMessage *message;
+    if (file == NULL) {
+        return 0;
+    }
+    int rc = dctl_message_read(d, file, "config", &draft__events__v1__group_config__descriptor,
+                               &message, err);
+    if (rc == 0) {
+        *ret_config = (group_config *)(void *)message;
+        dctl_group_name(d, name, &(*ret_config)->stream, &(*ret_config)->name);
+    }
+    return rc;
+}
+
 int dctl_groups_create(struct dctl *d, int argc, char **argv)
 {
     struct chassis_error err = {0};
     Draft__Events__V1__CreateGroupRequest req = DRAFT__EVENTS__V1__CREATE_GROUP_REQUEST__INIT;
     Draft__Events__V1__CreateGroupResponse *res;
     group_config config = DRAFT__EVENTS__V1__GROUP_CONFIG__INIT;
-    const char *backoff = dctl_string(d, "backoff");
+    const char *from = dctl_string(d, "from");
     dctl_group_name(d, argv[0], &config.stream, &config.name);
-    if (dctl_start_parse(d, dctl_string(d, "from"), &config.start, &err) != 0) {
+    req.config = &config;
+    if (config_of_file(d, argv[0], &req.config, &err) != 0 ||
+        (from != NULL && dctl_start_parse(d, from, &req.config->start, &err) != 0)) {
         return dctl_usage(d, "%s", chassis_error_text(&err));
     }
-    int code = backoff != NULL ? parse_backoff(d, backoff, &config) : 0;
+    int code = apply_options(d, req.config);
     if (code != 0) {
         return code;
     }
-    dctl_filters(d, &config.filters, &config.n_filters);
-    config.ack_wait_ms = (uint32_t)dctl_duration_ms(d, "ack-wait", 0);
-    config.deliveries_max = (uint32_t)dctl_number(d, "deliveries", 0);
-    config.in_flight_max = (uint32_t)dctl_number(d, "in-flight", 0);
-    config.ordered_by_key = dctl_flag(d, "ordered");
-    config.dead_letter_stream = text_option(d, "dead-letters", config.dead_letter_stream);
-    config.description = text_option(d, "description", config.description);
-    push_of_options(d, &config);
-    req.config = &config;
     struct chassis_call_options options = dctl_call_options(d, 0);
     if (dctl_events_client(d, &err) == NULL ||
         events_group_service_create_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
@@ -89,16 +125,55 @@ int dctl_groups_create(struct dctl *d, int argc, char **argv)
     return DCTL_OK;
 }
 
-int dctl_groups_get(struct dctl *d, int argc, char **argv)
+static int get_group(struct dctl *d, const char *name, group_message **ret_group,
+                     struct chassis_error *err)
 {
-    struct chassis_error err = {0};
     Draft__Events__V1__GetGroupRequest req = DRAFT__EVENTS__V1__GET_GROUP_REQUEST__INIT;
     Draft__Events__V1__GetGroupResponse *res;
     struct chassis_call_options options = dctl_call_options(d, 0);
     options.idempotent = true;
-    dctl_group_name(d, argv[0], &req.stream, &req.name);
+    dctl_group_name(d, name, &req.stream, &req.name);
+    if (dctl_events_client(d, err) == NULL) {
+        return err->code;
+    }
+    int rc = events_group_service_get_sync(d->client, &req, &options, &d->arena, &res, err);
+    if (rc == 0) {
+        *ret_group = res->group;
+    }
+    return rc;
+}
+
+int dctl_groups_get(struct dctl *d, int argc, char **argv)
+{
+    struct chassis_error err = {0};
+    group_message *group;
+    if (get_group(d, argv[0], &group, &err) != 0) {
+        return dctl_fail(d, &err);
+    }
+    print_group(d, group);
+    return DCTL_OK;
+}
+
+int dctl_groups_update(struct dctl *d, int argc, char **argv)
+{
+    struct chassis_error err = {0};
+    Draft__Events__V1__UpdateGroupRequest req = DRAFT__EVENTS__V1__UPDATE_GROUP_REQUEST__INIT;
+    Draft__Events__V1__UpdateGroupResponse *res;
+    group_message *group;
+    if (config_of_file(d, argv[0], &req.config, &err) != 0) {
+        return dctl_usage(d, "%s", chassis_error_text(&err));
+    }
+    if (req.config == NULL && get_group(d, argv[0], &group, &err) != 0) {
+        return dctl_fail(d, &err);
+    }
+    req.config = req.config != NULL ? req.config : group->config;
+    int code = apply_options(d, req.config);
+    if (code != 0) {
+        return code;
+    }
+    struct chassis_call_options options = dctl_call_options(d, 0);
     if (dctl_events_client(d, &err) == NULL ||
-        events_group_service_get_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
+        events_group_service_update_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
         return dctl_fail(d, &err);
     }
     print_group(d, res->group);

@@ -16,9 +16,8 @@ struct printing {
 
 static struct dctl_node *message_node(const struct printing *p, const void *message);
 
-/* "WHEN_FULL_REFUSE_NEW" of WhenFull -> "refuse_new": without the words of the type's name. */
-static const char *enum_word(struct chassis_arena *a, const ProtobufCEnumDescriptor *type,
-                             const char *name)
+const char *dctl_enum_word(struct chassis_arena *a, const ProtobufCEnumDescriptor *type,
+                           const char *name)
 {
     size_t skip = 0;
     for (const char *word = type->short_name; *word != '\0'; word++) {
@@ -44,7 +43,7 @@ static void add_enum(const struct printing *p, struct dctl_node *to, const char 
     dctl_add_text(p->arena, to, key,
                   v == NULL     ? chassis_arena_printf(p->arena, "%d", value)
                   : p->as_input ? v->name
-                                : enum_word(p->arena, type, v->name));
+                                : dctl_enum_word(p->arena, type, v->name));
 }
 
 /* Times and durations have a text of their own. */
@@ -198,4 +197,28 @@ struct dctl_node *dctl_message_node(struct chassis_arena *a, const void *message
 struct dctl_node *dctl_message_input(struct chassis_arena *a, const void *message)
 {
     return message_node(&(struct printing){a, true}, message);
+}
+
+const ProtobufCFieldDescriptor *dctl_field_of(const ProtobufCMessageDescriptor *type,
+                                              const char *key)
+{
+    for (unsigned i = 0; i < type->n_fields; i++) {
+        const char *name = type->fields[i].name, *k = key;
+        while (*name != '\0' && *k != '\0') {
+            if (*name == '_' && *k != '_') {
+                name++;
+                if (*name - 'a' + 'A' != *k) {
+                    break;
+                }
+            } else if (*name != *k) {
+                break;
+            }
+            name++;
+            k++;
+        }
+        if (*name == '\0' && *k == '\0') {
+            return &type->fields[i];
+        }
+    }
+    return NULL;
 }

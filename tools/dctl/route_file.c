@@ -113,31 +113,6 @@ static int fit_list(const struct reading *r, const ProtobufCFieldDescriptor *f,
     return 0;
 }
 
-/* The field of this name, or of the same name in lowerCamelCase. */
-static const ProtobufCFieldDescriptor *field_of(const ProtobufCMessageDescriptor *type,
-                                                const char *key)
-{
-    for (unsigned i = 0; i < type->n_fields; i++) {
-        const char *name = type->fields[i].name, *k = key;
-        while (*name != '\0' && *k != '\0') {
-            if (*name == '_' && *k != '_') {
-                name++;
-                if (*name - 'a' + 'A' != *k) {
-                    break;
-                }
-            } else if (*name != *k) {
-                break;
-            }
-            name++;
-            k++;
-        }
-        if (*name == '\0' && *k == '\0') {
-            return &type->fields[i];
-        }
-    }
-    return NULL;
-}
-
 static int parse(const struct reading *r, const ProtobufCMessageDescriptor *type,
                  const struct dctl_node *map, ProtobufCMessage **ret_message,
                  struct chassis_error *err)
@@ -185,7 +160,7 @@ static int fit(const struct reading *r, const ProtobufCMessageDescriptor *type,
     for (struct dctl_node *n = map->first; n != NULL; n = n->next) {
         const char *here =
             path[0] != '\0' ? chassis_arena_printf(&r->d->arena, "%s.%s", path, n->key) : n->key;
-        const ProtobufCFieldDescriptor *f = field_of(type, n->key);
+        const ProtobufCFieldDescriptor *f = dctl_field_of(type, n->key);
         int rc = f == NULL                               ? wrong(r, n, "there is no field", here)
                  : f->label == PROTOBUF_C_LABEL_REPEATED ? fit_list(r, f, n, here)
                                                          : fit_value(r, f, n, here);

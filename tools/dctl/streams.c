@@ -100,20 +100,38 @@ static int apply_options(struct dctl *d, stream_config *config)
     return take_rules(d, config);
 }
 
+/* What --file says, if it is given, else what `ret_config` points to. */
+static int config_of_file(struct dctl *d, stream_config **ret_config, struct chassis_error *err)
+{
+    const char *file = dctl_string(d, "file");
+    ProtobufCMessage *message;
+    int rc = file != NULL
+                 ? dctl_message_read(d, file, "config",
+                                     &draft__events__v1__stream_config__descriptor, &message, err)
+                 : 0;
+    if (file != NULL && rc == 0) {
+        *ret_config = (stream_config *)(void *)message;
+    }
+    return rc;
+}
+
 int dctl_streams_create(struct dctl *d, int argc, char **argv)
 {
     struct chassis_error err = {0};
     Draft__Events__V1__CreateStreamRequest req = DRAFT__EVENTS__V1__CREATE_STREAM_REQUEST__INIT;
     Draft__Events__V1__CreateStreamResponse *res;
-    stream_config config = DRAFT__EVENTS__V1__STREAM_CONFIG__INIT;
+    stream_config none = DRAFT__EVENTS__V1__STREAM_CONFIG__INIT, *config = &none;
     const char *backend = dctl_string(d, "backend");
-    config.name = argv[0];
-    config.backend = backend != NULL ? chassis_arena_strdup(&d->arena, backend) : config.backend;
-    int code = apply_options(d, &config);
+    if (config_of_file(d, &config, &err) != 0) {
+        return dctl_usage(d, "%s", chassis_error_text(&err));
+    }
+    config->name = argv[0];
+    config->backend = backend != NULL ? chassis_arena_strdup(&d->arena, backend) : config->backend;
+    int code = apply_options(d, config);
     if (code != 0) {
         return code;
     }
-    req.config = &config;
+    req.config = config;
     struct chassis_call_options options = dctl_call_options(d, 0);
     if (dctl_events_client(d, &err) == NULL ||
         events_stream_service_create_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
@@ -156,16 +174,23 @@ int dctl_streams_update(struct dctl *d, int argc, char **argv)
     Draft__Events__V1__UpdateStreamRequest req = DRAFT__EVENTS__V1__UPDATE_STREAM_REQUEST__INIT;
     Draft__Events__V1__UpdateStreamResponse *res;
     stream_message *stream;
-    if (get_stream(d, argv[0], &stream, &err) != 0) {
+    stream_config *config = NULL;
+    if (config_of_file(d, &config, &err) != 0) {
+        return dctl_usage(d, "%s", chassis_error_text(&err));
+    }
+    if (config == NULL && get_stream(d, argv[0], &stream, &err) != 0) {
         return dctl_fail(d, &err);
     }
-    int code = apply_options(d, stream->config);
+    config = config != NULL ? config : stream->config;
+    config->name = argv[0];
+    int code = apply_options(d, config);
     if (code != 0) {
         return code;
     }
-    req.config = stream->config;
+    req.config = config;
     struct chassis_call_options options = dctl_call_options(d, 0);
-    if (events_stream_service_update_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
+    if (dctl_events_client(d, &err) == NULL ||
+        events_stream_service_update_sync(d->client, &req, &options, &d->arena, &res, &err) != 0) {
         return dctl_fail(d, &err);
     }
     print_stream(d, res->stream);

@@ -39,6 +39,17 @@ struct dctl_node *dctl_message_node(struct chassis_arena *arena, const void *mes
 /* What a message says, as files say it: fields that are not set are left out, enums have their names
  * of the wire. */
 struct dctl_node *dctl_message_input(struct chassis_arena *arena, const void *message);
+/* "WHEN_FULL_REFUSE_NEW" of WhenFull -> "refuse_new": without the words of the type's name. */
+const char *dctl_enum_word(struct chassis_arena *arena, const ProtobufCEnumDescriptor *type,
+                           const char *name);
+/* The field of this name, or of the same name in lowerCamelCase; NULL. */
+const ProtobufCFieldDescriptor *dctl_field_of(const ProtobufCMessageDescriptor *type,
+                                              const char *key);
+/* A message from a file of JSON ("-" = standard input), as clients write it or as dctl prints it; if
+ * the object has a `member` that is an object, that one. */
+int dctl_message_read(struct dctl *d, const char *file, const char *member,
+                      const ProtobufCMessageDescriptor *type, ProtobufCMessage **ret_message,
+                      struct chassis_error *err);
 /* The message types dctl knows. */
 const struct chassis_type_registry *dctl_types(void);
 
