@@ -1,5 +1,7 @@
-"""A small authority made with openssl: certificates for servers, nodes and clients."""
+"""A small authority made with openssl: certificates for servers, nodes and clients; and files that
+are changed while a process uses them."""
 import os
+import shutil
 import subprocess
 
 
@@ -42,3 +44,40 @@ class Authority:
         """What dctl is told to be `name`."""
         certificate, key = self.issue(name, **options)
         return ["--ca", self.ca, "--cert", certificate, "--key", key]
+
+
+def place(source, target):
+    """As tools that renew certificates do: the whole file at once."""
+    shutil.copy2(source, target + ".part")
+    os.replace(target + ".part", target)
+
+
+def bundle(target, *sources):
+    with open(target + ".part", "wb") as out:
+        for source in sources:
+            with open(source, "rb") as f:
+                out.write(f.read())
+    os.replace(target + ".part", target)
+
+
+class Files:
+    """The three files of a process, which change while it runs."""
+
+    def __init__(self, directory, name, authority, subject):
+        self.ca, self.certificate, self.key = (f"{directory}/{name}-{part}"
+                                               for part in ("ca.pem", "live.pem", "live.key"))
+        place(authority.ca, self.ca)
+        self.use(authority, subject)
+
+    def use(self, authority, subject):
+        certificate, key = authority.issue(subject, "DNS:localhost", "IP:127.0.0.1")
+        place(key, self.key)
+        place(certificate, self.certificate)
+
+    def flags(self):
+        return [f"--service.network.tls.ca={self.ca}",
+                f"--service.network.tls.certificate={self.certificate}",
+                f"--service.network.tls.key={self.key}"]
+
+    def client(self):
+        return ["--ca", self.ca, "--cert", self.certificate, "--key", self.key]
