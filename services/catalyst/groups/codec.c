@@ -3,7 +3,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 
-enum { CONFIG_VERSION = 2, PLACE_VERSION = 1 };
+enum { CONFIG_VERSION = 2, PLACE_VERSION = 2 };
 #define NS_PER_MS   UINT64_C(1000000)
 #define WAIT_MS_MAX (UINT64_C(36500) * 86400000) /* a hundred years */
 
@@ -211,10 +211,13 @@ static void encode_entry(void *data, const struct cat_place_item *item)
     struct encode_entries *e = data;
     uint64_t wait_ms = (item->wait_ns + NS_PER_MS - 1) / NS_PER_MS;
     chassis_buf_append_varint(e->out, item->sequence - e->last);
-    chassis_buf_append_varint(e->out, (uint64_t)item->attempts << 4 | (uint64_t)item->cause << 1 |
-                                          (wait_ms != 0));
+    chassis_buf_append_varint(e->out, (uint64_t)item->attempts << 5 | (item->letter != 0) << 4 |
+                                          (uint64_t)item->cause << 1 | (wait_ms != 0));
     if (wait_ms != 0) {
         chassis_buf_append_varint(e->out, wait_ms);
+    }
+    if (item->letter != 0) {
+        chassis_buf_append_varint(e->out, item->letter);
     }
     if (item->attempts != 0) {
         chassis_buf_append_varint(e->out, zigzag(e->wall_ms - item->first_ms));
@@ -261,28 +264,39 @@ static void decode_runs(struct chassis_reader *reader, struct cat_runs *replayed
     }
 }
 
+struct decode_entries {
+    struct chassis_reader *reader;
+    uint8_t version;
+    bool keys;
+    int64_t saved_ms, wall_ms;
+};
+
 /* False: the row is malformed. */
-static bool decode_entry(struct chassis_reader *reader, bool keys, int64_t saved_ms,
-                         int64_t wall_ms, struct cat_place_item *item)
+static bool decode_entry(const struct decode_entries *d, struct cat_place_item *item)
 {
+    struct chassis_reader *reader = d->reader;
     uint64_t gap = chassis_read_varint(reader), packed = chassis_read_varint(reader);
+    uint64_t attempts = packed >> (d->version == 1 ? 4 : 5);
+    bool came_back = d->version != 1 && (packed >> 4 & 1) != 0;
     uint64_t wait_ms = packed & 1 ? chassis_read_varint(reader) : 0;
-    int64_t since_ms = packed >> 4 != 0 ? unzigzag(chassis_read_varint(reader)) : 0;
+    uint64_t letter = came_back ? chassis_read_varint(reader) : 0;
+    int64_t since_ms = attempts != 0 ? unzigzag(chassis_read_varint(reader)) : 0;
     uint64_t sequence = item->sequence + gap;
     *item = (struct cat_place_item){
         .sequence = sequence,
-        .attempts = (uint16_t)(packed >> 4),
+        .attempts = (uint16_t)attempts,
         .cause = (uint8_t)(packed >> 1 & 7),
-        .first_ms = packed >> 4 != 0 ? (int64_t)((uint64_t)saved_ms - (uint64_t)since_ms) : 0,
-        .key = keys ? chassis_read_le32(reader) : 0,
+        .first_ms = attempts != 0 ? (int64_t)((uint64_t)d->saved_ms - (uint64_t)since_ms) : 0,
+        .letter = letter,
+        .key = d->keys ? chassis_read_le32(reader) : 0,
     };
-    int64_t passed = wall_ms > saved_ms ? wall_ms - saved_ms : 0;
+    int64_t passed = d->wall_ms > d->saved_ms ? d->wall_ms - d->saved_ms : 0;
     if (wait_ms > (uint64_t)passed) {
         wait_ms -= (uint64_t)passed;
         item->wait_ns = (wait_ms < WAIT_MS_MAX ? wait_ms : WAIT_MS_MAX) * NS_PER_MS;
     }
-    return !reader->bad && gap != 0 && sequence >= gap && packed >> 4 <= UINT16_MAX &&
-           item->cause < CAT_CAUSES;
+    return !reader->bad && gap != 0 && sequence >= gap && attempts <= UINT16_MAX &&
+           item->cause < CAT_CAUSES && came_back == (letter != 0);
 }
 
 int cat_place_row_decode(struct chassis_view bytes, uint64_t now_ns, int64_t wall_ms,
@@ -303,9 +317,9 @@ int cat_place_row_decode(struct chassis_view bytes, uint64_t now_ns, int64_t wal
     decode_runs(&reader, replayed);
     uint64_t n = chassis_read_varint(&reader);
     struct cat_place_item item = {0};
+    const struct decode_entries entries = {&reader, version, keys != 0, saved_ms, wall_ms};
     for (uint64_t i = 0; i < n && !reader.bad; i++) {
-        if (!decode_entry(&reader, keys != 0, saved_ms, wall_ms, &item) ||
-            item.sequence >= place->next) {
+        if (!decode_entry(&entries, &item) || item.sequence >= place->next) {
             reader.bad = true;
             break;
         }

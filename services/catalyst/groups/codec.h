@@ -1,11 +1,13 @@
 /* Rows of groups as bytes: configuration (catalog kind 3) and place (kind 4). The first byte is the
  * format version; the configuration is one table of fields, each with the version that brought it, so
- * that a row of an older version decodes with that field zero.
+ * that a row of an older version decodes with that field zero. Version 1 of a place has
+ * attempts << 4 and no letters.
  *
- *     place: version 1 · next varint · saved at, ms since the epoch varint · keys are kept 1 ·
+ *     place: version 2 · next varint · saved at, ms since the epoch varint · keys are kept 1 ·
  *            replayed runs: count varint, from - last to varint, to - from varint ·
  *            entries: count varint, then each: sequence - the last one's varint ·
- *            attempts << 4 | cause << 1 | waits varint · ms to wait varint if it waits ·
+ *            attempts << 5 | came back << 4 | cause << 1 | waits varint · ms to wait varint if it
+ *            waits · letter it came back from varint if it did ·
  *            saved - first delivery in ms zigzag if attempts != 0 · key 4 if keys are kept
  *
  * Invariants: no input makes decode read out of bounds or take more memory than about 50 times its

@@ -2,14 +2,15 @@
  * dead-letter stream, and only then count the events as done. What a crash interrupts is done again,
  * and (source, id) tells the stream that it has the letter already. If what has that source and id is
  * another letter, or the same but replayed since, this one gets another id, which is the same whenever
- * it is made again. */
+ * it is made again; what came back from a letter has one from the start, since the stream may have
+ * forgotten that letter by then. */
 #include <stdlib.h>
 
 #include "base/hash.h"
 #include "catalyst/groups/internal.h"
 #include "catalyst/groups/letter.h"
 
-enum { LETTERS = 32, LETTERS_BYTES = 4 << 20, RENAMES_MAX = 1000 };
+enum { LETTERS = 32, LETTERS_BYTES = 4 << 20, RENAMES_MAX = 1000, LETTERS_DEDUPE_MS = 3600000 };
 
 enum progress {
     UNREAD,  /* its event is not there yet */
@@ -200,7 +201,7 @@ static void make_stream(struct cat_burial *b)
     struct cat_stream_config config = {
         .name = chassis_buf_view(&b->stream),
         .durability = CAT_FSYNC,
-        .dedupe_ms = 120000,
+        .dedupe_ms = LETTERS_DEDUPE_MS,
         .event_bytes_max = CAT_EVENT_BYTES_MAX,
         .when_full = CAT_DISCARD_OLD,
         .description = chassis_view_str("dead letters"),
@@ -401,6 +402,7 @@ static void add_item(struct cat_burial *b, const struct cat_entry *e, int64_t wa
         .stream = chassis_buf_view(&b->own_stream),
         .group = chassis_buf_view(&b->own_group),
         .sequence = e->sequence,
+        .came_back_from = e->letter,
         .attempts = e->attempts,
         .first_ms = e->first_ms,
         .dead_ms = wall_ms,

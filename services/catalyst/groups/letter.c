@@ -87,9 +87,21 @@ static void own_id(const struct cat_event *event, const struct cat_letter *l, ui
     chassis_buf_printf(&text, "%.*s/%.*s/%" PRIu64 "/%u/%.*s", CHASSIS_VIEW_ARG(l->stream),
                        CHASSIS_VIEW_ARG(l->group), l->sequence, renames,
                        CHASSIS_VIEW_ARG(event->id));
+    if (l->came_back_from != 0) {
+        chassis_buf_printf(&text, "/%" PRIu64, l->came_back_from);
+    }
     snprintf(out, 64, "dead-%" PRIu64 "-%016" PRIx64, l->sequence,
              chassis_fnv1a(text.data, text.len));
     chassis_buf_fini(&text);
+}
+
+/* Its event was in a letter before: as an entry that was opened again, or as an event that was
+ * published again. */
+static bool came_back(const struct cat_event *event, const struct cat_letter *l)
+{
+    struct cat_value group;
+    return l->came_back_from != 0 ||
+           cat_event_attribute(event, chassis_view_str("deadreplay"), &group);
 }
 
 void cat_letter_build(const struct cat_event *event, const struct cat_letter *l,
@@ -111,7 +123,7 @@ void cat_letter_build(const struct cat_event *event, const struct cat_letter *l,
     add(&m, "deadattempts", cat_value_integer((int32_t)l->attempts));
     add(&m, "deadfirsttime", time_value(l->first_ms));
     add(&m, "deadtime", time_value(l->dead_ms));
-    if (form.renames != 0) {
+    if (form.renames != 0 || came_back(event, l)) {
         own_id(event, l, form.renames, id);
         add(&m, "deadid", cat_value_string(event->id));
         m.parts.id = chassis_view_str(id);

@@ -8,7 +8,9 @@
  *     deadattempts   integer    how often it was delivered
  *     deadfirsttime  timestamp  of the first delivery
  *     deadtime       timestamp  when it was given up
- *     deadid         string     its id, if it could not keep it: another dead letter has that
+ *     deadid         string     its id, if it could not keep it: another dead letter has that, or had
+ *                               before it was replayed. The new one is the same whenever the letter
+ *                               of this death is made again
  * and without expirytime, notbefore and delayms, which would hide it.
  *
  * Threads: any. Ownership: views borrow from the event.
@@ -21,12 +23,13 @@
 struct cat_letter {
     struct chassis_view reason, stream, group;
     uint64_t sequence;
+    uint64_t came_back_from; /* another letter of this event; 0 = none, or read from an event */
     uint32_t attempts;
     int64_t first_ms, dead_ms; /* since the epoch */
 };
 struct cat_letter_form {
     bool bare;        /* without data and other attributes: with them it is too large */
-    uint32_t renames; /* 0: its own id; otherwise another, the same whenever it is made again */
+    uint32_t renames; /* how often its id was found to be another letter's */
 };
 
 /* What is no text of CloudEvents in the reason becomes '?'. */

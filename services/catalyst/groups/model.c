@@ -505,7 +505,8 @@ void cat_place_bury_failed(struct cat_place *p, struct cat_entry *e, uint64_t no
     cat_heap_put(&p->due, &by_due, e);
 }
 
-bool cat_place_reopen(struct cat_place *p, uint64_t sequence, uint32_t key, bool *ret_full)
+bool cat_place_reopen(struct cat_place *p, uint64_t sequence, uint32_t key, uint64_t letter,
+                      bool *ret_full)
 {
     *ret_full = p->n_entries - p->n_held >= cat_place_entries_max(p) + CAT_PLACE_REOPEN_MAX ||
                 p->n_held >= CAT_PLACE_HELD_MAX + CAT_PLACE_REOPEN_MAX;
@@ -515,6 +516,7 @@ bool cat_place_reopen(struct cat_place *p, uint64_t sequence, uint32_t key, bool
     compact(p);
     room_for_slot(p);
     struct cat_entry *e = add(p, lower_bound(p, sequence) - p->head, sequence, key);
+    e->letter = letter;
     if (!has_key(p, e) || cat_keys_enter(&p->keys, e)) {
         make_ready(p, e);
     }
@@ -536,6 +538,7 @@ void cat_place_each(const struct cat_place *p, uint64_t now,
             .sequence = e->sequence,
             .wait_ns = waits && e->due_ns > now ? e->due_ns - now : 0,
             .first_ms = e->first_ms,
+            .letter = e->letter,
             .key = e->key,
             .attempts = e->attempts,
             .cause = e->cause,
@@ -550,6 +553,7 @@ void cat_place_restore(struct cat_place *p, const struct cat_place_item *item, u
     struct cat_entry *e = add_last(p, item->sequence, item->key);
     e->attempts = item->attempts;
     e->first_ms = item->first_ms;
+    e->letter = item->letter;
     e->cause = item->cause;
     e->due_ns = now + item->wait_ns;
     if (!has_key(p, e) || cat_keys_enter(&p->keys, e)) {

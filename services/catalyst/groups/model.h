@@ -69,6 +69,7 @@ struct cat_entry {
     uint64_t sequence;
     uint64_t due_ns;  /* of WAITING, IN_FLIGHT, DEAD: when; of BLOCKED: not before */
     int64_t first_ms; /* first delivery, since the epoch; 0 = none yet */
+    uint64_t letter;  /* the dead letter it came back from, in its stream; 0 = it did not */
     struct cat_holder *holder;
     struct cat_entry *key_next, *key_last; /* entries of one key; key_last of the first only */
     struct cat_entry *bucket_next;         /* first entries of keys of one bucket */
@@ -192,9 +193,10 @@ struct cat_entry *cat_place_bury(struct cat_place *place);
 /* It could not be stored: DEAD again after a delay. */
 void cat_place_bury_failed(struct cat_place *place, struct cat_entry *entry, uint64_t now,
                            uint64_t delay_ns);
-/* A dead letter comes back as if it had never been delivered. False: it is there already, or is yet
- * to be read, or CAT_PLACE_REOPEN_MAX entries too many are there (*ret_full). */
-bool cat_place_reopen(struct cat_place *place, uint64_t sequence, uint32_t key, bool *ret_full);
+/* A dead letter (`letter`: where it stands) comes back as if it had never been delivered. False: it is
+ * there already, or is yet to be read, or CAT_PLACE_REOPEN_MAX entries too many are there (*ret_full). */
+bool cat_place_reopen(struct cat_place *place, uint64_t sequence, uint32_t key, uint64_t letter,
+                      bool *ret_full);
 
 /* ---- what is kept ---- */
 
@@ -202,6 +204,7 @@ struct cat_place_item {
     uint64_t sequence;
     uint64_t wait_ns; /* left before it may be delivered */
     int64_t first_ms;
+    uint64_t letter;
     uint32_t key;
     uint16_t attempts;
     uint8_t cause; /* enum cat_cause; not NONE: it is a dead letter to be stored */

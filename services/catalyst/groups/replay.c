@@ -185,7 +185,8 @@ static void replay_one(struct walk *w, uint64_t sequence, const struct cat_event
         struct again *again = &w->again[w->n_again++];
         *again = (struct again){.sequence = sequence};
         cat_letter_restore(event, g->config.name, &again->bytes);
-    } else if (!cat_place_reopen(&g->place, letter->sequence, key_of(g, event), &full) && full) {
+    } else if (!cat_place_reopen(&g->place, letter->sequence, key_of(g, event), sequence, &full) &&
+               full) {
         chassis_error_set(&w->err, CHASSIS_RESOURCE_EXHAUSTED,
                           "group '%.*s' has no room for more now: go on when some are done",
                           CHASSIS_VIEW_ARG(g->config.name));

@@ -198,9 +198,7 @@ void truth_settled(const struct truth *t, unsigned group)
                   "letter",
                   group, i, (unsigned long long)t->events[i].sequence);
         }
-        /* A letter that comes a second time after a replay gets another id; if the first is purged
-         * and forgotten in a crash before the second is known to be stored, it is stored once more. */
-        if (r->letters > 1 && !r->replayed) {
+        if (r->letters > 1) {
             wrong("group %u: event %u is a dead letter %u times", group, i, r->letters);
         }
     }

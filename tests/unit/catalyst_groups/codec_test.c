@@ -42,6 +42,8 @@ static void make_place(struct cat_place *p, struct cat_runs *runs, bool ordered)
     cat_place_deliver(p, cat_place_take(p, 301, 0, 0, 0), &h, 0, WALL - 70000);
     cat_place_term(p, &h, 301, chassis_view_str("why"));
     cat_place_pass(p, 400);
+    bool full;
+    assert_true(cat_place_reopen(p, 200, 79, 17, &full));
     cat_place_release(p, &h);
     cat_runs_add(runs, 1, 3);
     cat_runs_add(runs, 10, 10);
@@ -95,7 +97,7 @@ static void rows_have_the_bytes_they_always_had(void **state)
         make_place(&p, &runs, ordered != 0);
         chassis_buf_clear(&b);
         cat_place_row_encode(&p, &runs, 0, WALL, &b);
-        compare_golden(ordered ? "place-ordered-v1" : "place-v1", chassis_buf_view(&b));
+        compare_golden(ordered ? "place-ordered-v2" : "place-v2", chassis_buf_view(&b));
         cat_place_fini(&p);
         cat_runs_fini(&runs);
     }
@@ -113,6 +115,25 @@ static void a_row_of_an_older_version_is_understood(void **state)
     assert_int_equal(row.config.push.concurrency, 16);
     assert_int_equal(row.config.push.per_minute, 0);
     assert_int_equal(row.number, 4711);
+    for (unsigned ordered = 0; ordered < 2; ordered++) {
+        struct cat_place p;
+        struct cat_runs runs = {0};
+        cat_place_init(&p,
+                       &(struct cat_place_rules){
+                           .deliveries_max = 5, .in_flight_max = 4, .ordered = ordered != 0},
+                       1);
+        n = read_golden(ordered ? "place-ordered-v1" : "place-v1", kept);
+        assert_int_equal(cat_place_row_decode(chassis_view(kept, n), 1000, WALL, &p, &runs, &err),
+                         0);
+        assert_int_equal(p.next, 400);
+        assert_int_equal(p.n_entries, 4);
+        assert_int_equal(cat_place_find(&p, 5)->attempts, 1);
+        assert_int_equal(cat_place_find(&p, 5)->first_ms, WALL - 5);
+        assert_int_equal(cat_place_find(&p, 301)->cause, CAT_CAUSE_TERMINATED);
+        assert_int_equal(cat_place_find(&p, 301)->letter, 0);
+        cat_place_fini(&p);
+        cat_runs_fini(&runs);
+    }
 }
 
 static void a_configuration_comes_back_as_it_was(void **state)
@@ -163,6 +184,8 @@ static void what_waited_goes_on_waiting_for_what_is_left(void **state)
     assert_int_equal(cat_place_find(&q, 5)->first_ms, WALL - 5);
     assert_int_equal(cat_place_find(&q, 5)->state, CAT_ENTRY_READY);
     assert_int_equal(cat_place_find(&q, 9)->state, CAT_ENTRY_BLOCKED);
+    assert_int_equal(cat_place_find(&q, 200)->letter, 17);
+    assert_int_equal(cat_place_find(&q, 9)->letter, 0);
     struct cat_entry *dead = cat_place_bury(&q);
     assert_int_equal(dead->sequence, 301);
     assert_int_equal(dead->cause, CAT_CAUSE_TERMINATED);
@@ -238,13 +261,13 @@ static void a_dead_letter_says_why_and_becomes_the_event_again(void **state)
     };
     struct chassis_buf bytes = {0}, dead = {0}, back = {0};
     struct cat_event event, letter_event, restored;
-    struct cat_letter letter = {T("broken\x01 \xff\xe2\x82\xac"),
-                                T("orders"),
-                                T("billing"),
-                                UINT64_MAX / 4,
-                                5,
-                                1700000000123,
-                                1700000009456};
+    struct cat_letter letter = {.reason = T("broken\x01 \xff\xe2\x82\xac"),
+                                .stream = T("orders"),
+                                .group = T("billing"),
+                                .sequence = UINT64_MAX / 4,
+                                .attempts = 5,
+                                .first_ms = 1700000000123,
+                                .dead_ms = 1700000009456};
     struct cat_letter read;
     struct cat_value value;
     make_event(&bytes, attributes, 4);
@@ -257,7 +280,8 @@ static void a_dead_letter_says_why_and_becomes_the_event_again(void **state)
     assert_int_equal(read.attempts, 5);
     assert_int_equal(read.dead_ms, letter.dead_ms);
     assert_true(chassis_view_eq(read.reason, chassis_view_str("broken? ?\xe2\x82\xac")));
-    assert_true(chassis_view_eq(letter_event.id, event.id));
+    assert_true(cat_event_attribute(&letter_event, chassis_view_str("deadid"), &value));
+    assert_true(chassis_view_eq(value.text, event.id));
     assert_true(chassis_view_eq(letter_event.data, event.data));
     assert_false(cat_event_attribute(&letter_event, chassis_view_str("deadreplay"), &value));
     assert_int_equal(letter_event.delay_ms, -1);
@@ -278,13 +302,57 @@ static void a_dead_letter_says_why_and_becomes_the_event_again(void **state)
     chassis_buf_fini(&back);
 }
 
+/* The id of the letter of this event, which came back from the letter at `from`. */
+static void letter_id(uint64_t from, unsigned renames, char out[64])
+{
+    struct chassis_buf bytes = {0}, dead = {0};
+    struct cat_event event, made;
+    const struct cat_letter letter = {.stream = T("orders"),
+                                      .group = T("billing"),
+                                      .sequence = 4,
+                                      .came_back_from = from,
+                                      .attempts = 1,
+                                      .first_ms = 1,
+                                      .dead_ms = 1};
+    make_event(&bytes, NULL, 0);
+    parse(&bytes, &event);
+    cat_letter_build(&event, &letter, (struct cat_letter_form){.renames = renames}, &dead);
+    parse(&dead, &made);
+    snprintf(out, 64, "%.*s", CHASSIS_VIEW_ARG(made.id));
+    chassis_buf_fini(&bytes);
+    chassis_buf_fini(&dead);
+}
+
+static void every_death_of_an_event_has_an_id_of_its_own(void **state)
+{
+    char ids[5][64], again[64];
+    for (unsigned i = 0; i < 3; i++) {
+        letter_id(10 * i, 0, ids[i]);
+    }
+    letter_id(0, 1, ids[3]);
+    letter_id(10, 1, ids[4]);
+    assert_string_equal(ids[0], "e-1"); /* the first keeps it */
+    for (unsigned i = 0; i < 5; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            assert_string_not_equal(ids[i], ids[j]);
+        }
+    }
+    letter_id(20, 0, again);
+    assert_string_equal(again, ids[2]);
+}
+
 static void an_event_full_of_attributes_still_becomes_a_dead_letter(void **state)
 {
     struct cat_attribute attributes[CAT_EVENT_ATTRIBUTES_MAX];
     static char names[CAT_EVENT_ATTRIBUTES_MAX][8];
     struct chassis_buf bytes = {0}, dead = {0};
     struct cat_event event, letter_event;
-    struct cat_letter letter = {T(""), T("orders"), T("billing"), 1, 1, 1, 1}, read;
+    struct cat_letter read, letter = {.stream = T("orders"),
+                                      .group = T("billing"),
+                                      .sequence = 1,
+                                      .attempts = 1,
+                                      .first_ms = 1,
+                                      .dead_ms = 1};
     for (size_t i = 0; i < CAT_EVENT_ATTRIBUTES_MAX; i++) {
         snprintf(names[i], sizeof names[i], "a%zu", i);
         attributes[i].name = chassis_view_str(names[i]);
@@ -312,6 +380,7 @@ int main(void)
         cmocka_unit_test(what_waited_goes_on_waiting_for_what_is_left),
         cmocka_unit_test(runs_grow_together_and_are_cut),
         cmocka_unit_test(a_dead_letter_says_why_and_becomes_the_event_again),
+        cmocka_unit_test(every_death_of_an_event_has_an_id_of_its_own),
         cmocka_unit_test(an_event_full_of_attributes_still_becomes_a_dead_letter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

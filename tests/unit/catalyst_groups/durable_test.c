@@ -523,6 +523,40 @@ static void a_power_cut_at_any_moment_loses_no_dead_letter_and_doubles_none(void
     }
 }
 
+static void a_letter_that_dies_again_in_a_power_cut_stands_once(void **state)
+{
+    world_fini();
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        begin(seed);
+        with(billing);
+        a.policy = ANSWER_TERM;
+        join(&a);
+        publish("orders", "e", 5, NULL, NULL, 0);
+        world_run(200);
+        assert_int_equal(replay("orders", "billing", NULL, 0), 0);
+        assert_int_equal(w.count, 5);
+        assert_true(stream_info(dead_stream).log.first > 5); /* the old ones are cut off */
+        chassis_sim_run(w.rig.sim, seed % 30 * MS + seed * 7919, NULL, NULL);
+        world_crash(true);
+        a = consumer("a", ANSWER_TERM, 100);
+        join(&a);
+        world_run(200);
+        peek_letters("orders", "billing", 0, 200, &letters);
+        unsigned times[6] = {0};
+        for (unsigned i = 0; i < letters.n; i++) {
+            times[letters.letter[i].sequence]++;
+        }
+        for (unsigned s = 1; s <= 5; s++) {
+            if (times[s] != 1) {
+                fail_msg("seed %llu: event %u is there %u times", (unsigned long long)seed, s,
+                         times[s]);
+            }
+        }
+        world_fini();
+    }
+    begin(1);
+}
+
 static void a_disk_that_is_full_for_a_while_loses_nothing(void **state)
 {
     with(billing);
@@ -713,6 +747,7 @@ int main(void)
         T(a_letter_whose_event_is_gone_comes_back_to_its_group_alone),
         T(a_letter_too_large_with_its_reasons_is_stored_bare),
         T(a_power_cut_at_any_moment_loses_no_dead_letter_and_doubles_none),
+        T(a_letter_that_dies_again_in_a_power_cut_stands_once),
         T(a_disk_that_is_full_for_a_while_loses_nothing),
         T(each_refusal_of_the_catalog_is_survived),
         T(a_catalog_that_refuses_once_stops_nothing),

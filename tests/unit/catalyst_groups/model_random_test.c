@@ -15,6 +15,7 @@ struct row {
     unsigned attempts, holder, cause;
     uint64_t due;
     int64_t first_ms;
+    uint64_t letter;
     uint64_t turn; /* among those of its key */
 };
 struct world {
@@ -147,6 +148,7 @@ static void compare_item(void *data, const struct cat_place_item *item)
     assert_int_equal(item->cause, r->cause);
     assert_int_equal(item->key, r->key);
     assert_int_equal(item->first_ms, r->first_ms);
+    assert_int_equal(item->letter, r->letter);
     assert_int_equal(item->wait_ns, waits && r->due > c->w->now ? r->due - c->w->now : 0);
 }
 
@@ -381,10 +383,11 @@ static void op_reopen(struct world *w)
                 turn = swap;
             }
         }
-        *r = (struct row){.state = first != NULL ? BLOCKED : READY, .key = key, .turn = turn};
+        *r = (struct row){
+            .state = first != NULL ? BLOCKED : READY, .key = key, .letter = s + 1, .turn = turn};
         w->reopened++;
     }
-    assert_int_equal(cat_place_reopen(&w->place, s, key, &full), may);
+    assert_int_equal(cat_place_reopen(&w->place, s, key, s + 1, &full), may);
 }
 
 static void collect(void *data, const struct cat_place_item *item)

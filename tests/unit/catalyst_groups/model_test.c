@@ -87,10 +87,10 @@ static void the_group_pauses_when_too_many_are_there(void **state)
     assert_int_equal(n, 4 + CAT_PLACE_BEHIND_MIN);
     for (uint64_t s = n + 1; s <= n + CAT_PLACE_REOPEN_MAX; s++) {
         cat_place_pass(&p, s + 1);
-        assert_true(cat_place_reopen(&p, s, 0, &full));
+        assert_true(cat_place_reopen(&p, s, 0, 1, &full));
     }
     cat_place_pass(&p, 20000);
-    assert_false(cat_place_reopen(&p, 19999, 0, &full));
+    assert_false(cat_place_reopen(&p, 19999, 0, 1, &full));
     assert_true(full);
     cat_place_fini(&p);
 }
@@ -123,7 +123,7 @@ static void what_has_to_wait_leaves_room_for_what_has_not(void **state)
     assert_false(cat_place_may_take(&p));
     while (cat_place_fetch(&p) != NULL) {
     }
-    for (uint64_t s = n + 1; cat_place_reopen(&p, s, 7, &full) || !full; s++) {
+    for (uint64_t s = n + 1; cat_place_reopen(&p, s, 7, 1, &full) || !full; s++) {
         cat_place_pass(&p, s + 1);
     }
     assert_true(p.n_entries <= CAT_PLACE_HELD_MAX + 4 + CAT_PLACE_REOPEN_MAX + 1);
