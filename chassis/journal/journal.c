@@ -309,7 +309,7 @@ static void start_job(struct chassis_journal *j)
     }
     job->alone = j->pending_bytes <= ALONE_BYTES && !j->closing;
     job->busy = true;
-    chassis_post(j->writer, &job->task);
+    (job->alone ? chassis_dispatch : chassis_post)(j->writer, &job->task);
 }
 
 static void flush(struct chassis_task *task)

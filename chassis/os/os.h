@@ -5,6 +5,7 @@
 #ifndef CHASSIS_OS_OS_H
 #define CHASSIS_OS_OS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <chassis/error.h>
@@ -29,6 +30,15 @@ int chassis_os_thread_start(const char *name, struct chassis_executor **ret_exec
 /* The same, with a short slice. */
 int chassis_os_thread_start_prompt(const char *name, struct chassis_executor **ret_executor);
 void chassis_os_thread_stop(struct chassis_executor *executor);
+
+/* Errands: what is dispatched to a thread executor that waits, by a thread that takes errands, is run
+ * by that thread: not inside the call but when it says so, out of all roles it may be in by then, since
+ * an errand may block. While it does the executor is this thread; what is posted to it meanwhile
+ * waits, and goes to the executor's own thread after two turns. At most one waits at a time: what else
+ * is dispatched is posted. Who takes errands must come to run them soon. */
+void chassis_os_errands_take(bool take); /* of the calling thread; none may wait */
+bool chassis_os_errand_waits(void);
+void chassis_os_errand_run(void);
 
 /* The calling thread is one that others wait for and that never runs long: where there are more threads
  * than processors it runs as soon as it is woken, before those that take long turns. Its share of the

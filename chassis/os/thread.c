@@ -2,6 +2,8 @@
  * whole inbox out, unlocks and runs it: one lock round per turn, not per task.
  *
  *     turn:  due timers -> the inbox as it was -> what was deferred meanwhile
+ *
+ * While it waits another thread may run an errand of it: be it for a few turns (os.h).
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,6 +20,10 @@
 #include "os/queue.h"
 #include "os/timers.h"
 
+enum {
+    ERRAND_TURNS = 2
+}; /* what was dispatched and what that posted; then it is the thread's again */
+
 struct thread {
     struct chassis_executor base;
     pthread_t handle;
@@ -28,14 +34,22 @@ struct thread {
     pthread_cond_t wake;
     struct chassis_queue inbox; /* under lock */
     bool waiting;               /* under lock: the thread sleeps and needs a signal */
+    bool errand;                /* under lock: another thread is this one, or is about to be */
     atomic_uint signalling;     /* how many are about to signal: the struct stays for them */
     bool stopping;              /* under lock */
 
-    struct chassis_queue deferred; /* the thread's own, as all below */
+    struct chassis_queue deferred; /* whose turn it is; as all below */
     struct chassis_timers timers;
 };
 
 static _Thread_local const struct thread *current_thread;
+
+/* What the calling thread has taken on. */
+static _Thread_local struct {
+    bool taken;
+    struct thread *of; /* NULL: nothing */
+    struct chassis_task *task;
+} errand;
 
 static struct thread *thread_of(struct chassis_executor *ex)
 {
@@ -47,24 +61,53 @@ static bool thread_is_current(struct chassis_executor *ex)
     return current_thread == thread_of(ex);
 }
 
+/* Unlock, and wake the thread if it sleeps and is wanted. Not under the lock, which the woken thread
+ * needs: it would sleep again at once. What was posted may have run by then, and its run may have led
+ * to a stop, which waits for us. */
+static void unlock_and_wake(struct thread *t, bool wanted)
+{
+    bool wake = t->waiting && wanted;
+    if (wake) {
+        t->waiting = false;
+        atomic_fetch_add(&t->signalling, 1);
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (wake) {
+        pthread_cond_signal(&t->wake);
+        atomic_fetch_sub(&t->signalling, 1);
+    }
+}
+
 static void thread_post(struct chassis_executor *ex, struct chassis_task *task)
 {
     struct thread *t = thread_of(ex);
     pthread_mutex_lock(&t->lock);
     CHASSIS_ASSERT(!task->queued);
     chassis_queue_push(&t->inbox, task);
-    bool wake = t->waiting;
-    t->waiting = false;
-    if (wake) {
-        atomic_fetch_add(&t->signalling, 1);
-    }
+    unlock_and_wake(t, !t->errand); /* else whoever is the thread sees to it */
+}
+
+/* Be the thread, if it waits and has nothing to do. */
+static bool take_on(struct thread *t)
+{
+    pthread_mutex_lock(&t->lock);
+    bool idle = t->waiting && t->inbox.head == NULL && !t->errand && !t->stopping;
+    t->errand = t->errand || idle;
     pthread_mutex_unlock(&t->lock);
-    if (wake) {
-        /* Not under the lock, which the woken thread needs: it would sleep again at once. The task may
-         * have run by now, and its run may have led to a stop, which waits for us. */
-        pthread_cond_signal(&t->wake);
-        atomic_fetch_sub(&t->signalling, 1);
+    return idle;
+}
+
+static void thread_dispatch(struct chassis_executor *ex, struct chassis_task *task)
+{
+    struct thread *t = thread_of(ex);
+    if (!errand.taken || errand.of != NULL || !take_on(t)) {
+        thread_post(ex, task);
+        return;
     }
+    CHASSIS_ASSERT(!task->queued);
+    task->queued = true;
+    errand.of = t;
+    errand.task = task;
 }
 
 static void thread_post_after(struct chassis_executor *ex, struct chassis_timer *timer,
@@ -96,6 +139,7 @@ static uint64_t thread_now_ns(struct chassis_executor *ex)
 
 static const struct chassis_executor_ops thread_ops = {
     .post = thread_post,
+    .dispatch = thread_dispatch,
     .post_after = thread_post_after,
     .cancel = thread_cancel,
     .defer = thread_defer,
@@ -106,7 +150,7 @@ static const struct chassis_executor_ops thread_ops = {
 /* Sleep until something is posted, a timer is due or stop was called. Lock held. */
 static void thread_wait(struct thread *t)
 {
-    struct chassis_timer *first = chassis_timers_first(&t->timers);
+    struct chassis_timer *first = t->errand ? NULL : chassis_timers_first(&t->timers);
     if (first == NULL) {
         t->waiting = true;
         pthread_cond_wait(&t->wake, &t->lock);
@@ -121,15 +165,18 @@ static void thread_wait(struct thread *t)
     t->waiting = false;
 }
 
+static bool has_due_timer(struct thread *t)
+{
+    struct chassis_timer *first = chassis_timers_first(&t->timers);
+    return first != NULL && first->due_ns <= chassis_os_monotonic_ns();
+}
+
 /* What to run this turn; false when the thread shall end. */
 static bool thread_next_turn(struct thread *t, struct chassis_queue *ret_tasks)
 {
     pthread_mutex_lock(&t->lock);
-    while (t->inbox.head == NULL && t->deferred.head == NULL && !t->stopping) {
-        struct chassis_timer *first = chassis_timers_first(&t->timers);
-        if (first != NULL && first->due_ns <= chassis_os_monotonic_ns()) {
-            break;
-        }
+    while (t->errand || (t->inbox.head == NULL && t->deferred.head == NULL && !t->stopping &&
+                         !has_due_timer(t))) {
         thread_wait(t);
     }
     bool more = t->inbox.head != NULL || t->deferred.head != NULL || !t->stopping;
@@ -158,6 +205,15 @@ static void run_due_timers(struct thread *t)
     }
 }
 
+/* The inbox as it was, then what was deferred; what is deferred from there on belongs to the next turn. */
+static void run_turn(struct thread *t, struct chassis_queue *tasks)
+{
+    struct chassis_queue deferred;
+    run_all(tasks);
+    chassis_queue_take_all(&deferred, &t->deferred);
+    run_all(&deferred);
+}
+
 static void *thread_main(void *data)
 {
     struct thread *t = data;
@@ -168,13 +224,56 @@ static void *thread_main(void *data)
     struct chassis_queue tasks;
     while (thread_next_turn(t, &tasks)) {
         run_due_timers(t);
-        run_all(&tasks);
-        struct chassis_queue deferred; /* what is deferred from here on belongs to the next turn */
-        chassis_queue_take_all(&deferred, &t->deferred);
-        run_all(&deferred);
+        run_turn(t, &tasks);
     }
     chassis_timers_fini(&t->timers);
     return NULL;
+}
+
+/* ---- errands ---- */
+
+void chassis_os_errands_take(bool take)
+{
+    CHASSIS_ASSERT(errand.of == NULL);
+    errand.taken = take;
+}
+
+bool chassis_os_errand_waits(void)
+{
+    return errand.of != NULL;
+}
+
+/* Back to the thread if it has no more to do or this one has done enough; what there is to wake it for
+ * is more tasks, timers it does not know of, its end. */
+static bool give_back(struct thread *t, bool enough, struct chassis_queue *ret_tasks)
+{
+    pthread_mutex_lock(&t->lock);
+    if (t->inbox.head != NULL && !enough) {
+        chassis_queue_take_all(ret_tasks, &t->inbox);
+        pthread_mutex_unlock(&t->lock);
+        return false;
+    }
+    t->errand = false;
+    unlock_and_wake(t, t->inbox.head != NULL || t->deferred.head != NULL || t->stopping ||
+                           chassis_timers_first(&t->timers) != NULL);
+    return true;
+}
+
+void chassis_os_errand_run(void)
+{
+    struct thread *t = errand.of;
+    const struct thread *before = current_thread;
+    struct chassis_queue tasks;
+    CHASSIS_ASSERT(t != NULL);
+    chassis_queue_init(&tasks);
+    chassis_queue_push(&tasks, errand.task);
+    errand.of = NULL;
+    unsigned n = 0;
+    do {
+        current_thread = t;
+        run_turn(t, &tasks);
+        current_thread = before;
+    } while (!give_back(t, ++n == ERRAND_TURNS, &tasks));
 }
 
 static int start(const char *name, bool prompt, struct chassis_executor **ret_executor)

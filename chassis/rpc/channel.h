@@ -9,6 +9,7 @@
 #include "auth/identity.h"
 #include "base/list.h"
 #include "rpc/grpc_env.h"
+#include "rpc/queue.h"
 
 struct rpc_channel {
     struct rpc_channel *next;

@@ -12,6 +12,7 @@
 #include <grpc/slice_buffer.h>
 
 #include "rpc/grpc_env.h"
+#include "rpc/queue.h"
 #include "rpc/server_impl.h"
 
 struct rpc_listener {
