@@ -337,6 +337,12 @@ static Draft__Events__V1__Group *group_of(struct chassis_call *call, const char 
     g->config->stream = chassis_arena_strdup(a, stream);
     g->lag = 12;
     g->ack_floor = 29;
+    if (strcmp(name, "hook") == 0) {
+        g->push = chassis_arena_alloc(a, sizeof *g->push);
+        draft__events__v1__push_status__init(g->push);
+        g->push->state = DRAFT__EVENTS__V1__PUSH_STATE__PUSH_STATE_UNVERIFIED;
+        g->push->reason = chassis_arena_strdup(a, "HTTP 405 to OPTIONS");
+    }
     return g;
 }
 
@@ -347,9 +353,10 @@ static void on_group_create(struct chassis_call *call,
     const Draft__Events__V1__GroupConfig *c = req->config;
     Draft__Events__V1__CreateGroupResponse res = DRAFT__EVENTS__V1__CREATE_GROUP_RESPONSE__INIT;
     note_start(c->start);
-    chassis_buf_printf(&seen.config, "%s/%s wait %u deliveries %u ordered %d push %s backoff",
+    chassis_buf_printf(&seen.config, "%s/%s wait %u deliveries %u ordered %d push %s %u backoff",
                        c->stream, c->name, c->ack_wait_ms, c->deliveries_max, c->ordered_by_key,
-                       c->push != NULL ? c->push->url : "");
+                       c->push != NULL ? c->push->url : "",
+                       c->push != NULL ? c->push->requests_per_minute : 0);
     for (size_t i = 0; i < c->n_backoff_ms; i++) {
         chassis_buf_printf(&seen.config, " %u", c->backoff_ms[i]);
     }
@@ -362,9 +369,10 @@ static void on_group_list(struct chassis_call *call,
                           const Draft__Events__V1__ListGroupsRequest *req)
 {
     Draft__Events__V1__ListGroupsResponse res = DRAFT__EVENTS__V1__LIST_GROUPS_RESPONSE__INIT;
-    Draft__Events__V1__Group *list[] = {group_of(call, "orders", "billing")};
+    Draft__Events__V1__Group *list[] = {group_of(call, "orders", "billing"),
+                                        group_of(call, "orders", "hook")};
     res.groups = list;
-    res.n_groups = 1;
+    res.n_groups = 2;
     events_group_service_list_reply(call, &res);
 }
 
@@ -710,17 +718,23 @@ static void streams_are_made_changed_listed_and_emptied(void **state)
 
 static void groups_are_made_moved_and_listed(void **state)
 {
-    struct run r =
-        ASK("groups", "create", "orders/billing", "--ack-wait", "5s", "--deliveries", "3",
-            "--ordered", "--backoff", "1s,500ms", "--push", "http://a/b", "--from", "earliest");
+    struct run r = ASK("groups", "create", "orders/billing", "--ack-wait", "5s", "--deliveries",
+                       "3", "--ordered", "--backoff", "1s,500ms", "--push", "http://a/b",
+                       "--push-rate", "90", "--from", "earliest");
     assert_int_equal(r.exit, DCTL_OK);
     assert_string_equal(text_of(&seen.config), "orders/billing wait 5000 deliveries 3 ordered 1 "
-                                               "push http://a/b backoff 1000 500");
+                                               "push http://a/b 90 backoff 1000 500");
     assert_int_equal(seen.start_case, 2);
     run_fini(&r);
     r = ASK("groups", "list", "-o", "json");
     assert_contains(r.out, "\"name\": \"orders/billing\"");
     assert_contains(r.out, "\"lag\": 12");
+    assert_contains(r.out, "\"state\": \"unverified\"");
+    assert_contains(r.out, "HTTP 405 to OPTIONS");
+    run_fini(&r);
+    r = ASK("groups", "list");
+    assert_contains(r.out, "PUSH");
+    assert_contains(r.out, "unverified");
     run_fini(&r);
     r = ASK("groups", "seek", "billing", "17");
     assert_int_equal(r.exit, DCTL_OK);
