@@ -28,7 +28,7 @@ struct chassis_client_stream;
 struct chassis_call;
 
 struct chassis_tls_files {
-    const char *ca, *certificate, *key; /* PEM; NULL = none */
+    const char *ca, *certificate, *key; /* PEM, read again when they change; NULL = none */
     const char *server_name;            /* to expect in the server's certificate; NULL = the host */
 };
 

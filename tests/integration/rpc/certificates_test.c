@@ -83,7 +83,8 @@ static void site_start(struct site *s, bool required)
     }
     const struct chassis_listener_options listener = {
         .address = "localhost:0", .identity = s->identity, .client_certificate_required = required};
-    rig_start(&s->rig, (struct chassis_server_options){.listeners = &listener, .n_listeners = 1});
+    rig_start(&s->rig, (struct chassis_server_options){
+                           .listeners = &listener, .n_listeners = 1, .n_queues = 2});
 }
 
 static void site_stop(struct site *s)
