@@ -46,7 +46,7 @@ struct side {
     uint64_t (*count)(const char *address, const char *stream);
 };
 
-extern const struct side side_catalyst, side_jetstream, side_redis;
+extern const struct side side_catalyst, side_catalyst_interval, side_jetstream, side_redis;
 
 /* `payload` bytes for event `number`: number, time, then bytes that depend on the number. */
 void payload_fill(uint8_t *out, size_t payload, uint64_t number);

@@ -312,7 +312,9 @@ static void ask(const char *address, const char *path, const uint8_t *request, s
     grpc_close(g);
 }
 
-static void create(const char *address, const char *stream)
+enum { DURABILITY_FSYNC = 1, DURABILITY_INTERVAL = 2 };
+
+static void create_with(const char *address, const char *stream, unsigned durability)
 {
     uint8_t selection[256], config[600], request[700];
     char source[256];
@@ -320,8 +322,20 @@ static void create(const char *address, const char *stream)
     size_t n = (size_t)(put_block(selection, 1, source, strlen(source)) - selection);
     uint8_t *p = put_block(config, 1, stream, strlen(stream));
     p = put_block(p, 2, selection, n);
+    p = put_varint(p, 3 << 3);
+    p = put_varint(p, durability);
     n = (size_t)(put_block(request, 1, config, (size_t)(p - config)) - request);
     ask(address, SERVICE "StreamService/Create", request, n, NULL);
+}
+
+static void create(const char *address, const char *stream)
+{
+    create_with(address, stream, DURABILITY_FSYNC);
+}
+
+static void create_interval(const char *address, const char *stream)
+{
+    create_with(address, stream, DURABILITY_INTERVAL);
 }
 
 static void remove_stream(const char *address, const char *stream)
@@ -539,6 +553,19 @@ const struct side side_catalyst = {
     .name = "catalyst",
     .durability = "fsync before the ack",
     .create = create,
+    .remove = remove_stream,
+    .produce_open = produce_open,
+    .produce = produce,
+    .produce_close = produce_close,
+    .consume_open = consume_open,
+    .consume_close = consume_close,
+    .count = count,
+};
+
+const struct side side_catalyst_interval = {
+    .name = "catalyst-interval",
+    .durability = "no fsync before the ack (interval, 100 ms)",
+    .create = create_interval,
     .remove = remove_stream,
     .produce_open = produce_open,
     .produce = produce,

@@ -147,11 +147,18 @@ static void read_in(struct wire *wire)
 
 void wires_poll(int timeout_ms)
 {
+    wires_poll_ns((uint64_t)timeout_ms * 1000000);
+}
+
+void wires_poll_ns(uint64_t timeout_ns)
+{
+    struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / 1000000000),
+                               .tv_nsec = (long)(timeout_ns % 1000000000)};
     for (struct wire *wire = wires; wire != NULL; wire = wire->next) {
         write_out(wire);
     }
     struct epoll_event events[128];
-    int n = epoll_wait(epoll_fd, events, 128, timeout_ms);
+    int n = epoll_pwait2(epoll_fd, events, 128, &timeout, NULL);
     for (int i = 0; i < n; i++) {
         read_in(events[i].data.ptr);
     }

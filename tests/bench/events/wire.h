@@ -34,5 +34,7 @@ uint8_t *wire_room(struct wire *wire, size_t n);
 void wire_put(struct wire *wire, const void *data, size_t n);
 /* Write what is queued on every wire, wait up to `timeout_ms`, read and parse. */
 void wires_poll(int timeout_ms);
+/* The same in nanoseconds, to be kept to a few microseconds. */
+void wires_poll_ns(uint64_t timeout_ns);
 
 #endif
