@@ -106,6 +106,10 @@ def every_verb_speaks_every_format(running):
         same = loaded(broker.ask(*words, "-o", "yaml").out)
         check(word in table and as_text([steady(v) for v in found]) == same and found,
               f"{' '.join(words)}: a table, JSON, and YAML that says the same")
+    letter = broker.json("dlq", "peek", "orders/g")[0]["event"]
+    check([letter[f"dead{k}"] for k in ("reason", "stream", "group", "sequence", "attempts")] ==
+          ["broken", "orders", "g", "18", 1] and letter["deadfirsttime"] <= letter["deadtime"],
+          "a dead letter says why, where from, after how many attempts, from when to when")
     changes = [("streams", "create", "X"), ("streams", "update", "X", "--max-events", "5"),
                ("events", "produce", "--type", "t", "--stream", "X", "{}"),
                ("streams", "purge", "X"), ("groups", "create", "X/g", "--from", "new"),

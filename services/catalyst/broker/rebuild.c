@@ -7,7 +7,7 @@ enum { REBUILD_EVENTS = 1024, REBUILD_BYTES = 256 << 10 };
 struct rebuild {
     struct cat_read read;
     struct stream *stream;
-    uint64_t next;
+    uint64_t next, dedupe_ms;
     int64_t since_ns;
     bool reading;
 };
@@ -17,7 +17,8 @@ static void finish(struct rebuild *r, int status, const struct chassis_error *er
     struct stream *s = r->stream;
     s->log->ops->cancel(s->log, &r->read);
     s->rebuild = NULL;
-    s->dedupe_stale = status != 0; /* tried again at the next publish */
+    /* Tried again at the next publish, if it failed or the window was widened meanwhile. */
+    s->dedupe_stale = status != 0 || s->config->is.dedupe_ms > r->dedupe_ms;
     free(r);
     cat_publish_release(s, status, err);
 }
@@ -106,6 +107,7 @@ bool cat_rebuild_start(struct stream *s, int64_t now_ns)
     }
     s->rebuild = chassis_base_zalloc(sizeof *s->rebuild);
     s->rebuild->stream = s;
+    s->rebuild->dedupe_ms = s->config->is.dedupe_ms;
     s->rebuild->since_ns = now_ns - (int64_t)(s->config->is.dedupe_ms * 1000000);
     if (s->n_batches == 0 && s->gathering == NULL) {
         cat_rebuild_go_on(s);

@@ -320,6 +320,26 @@ static void events_are_pushed_as_they_are_stored(void **state)
     close(fd);
 }
 
+static void headers_hold_an_event_back_or_end_its_life(void **state)
+{
+    struct rig *rig = *state;
+    rig_stream(rig, "s");
+    post_text(rig, "/events/s", BINARY("1") "ce-delayms: 300\r\n", "{}", 200, "\"accepted\":1");
+    post_text(rig, "/events/s", BINARY("2") "ce-expirytime: 2020-01-01T00:00:00Z\r\n", "{}", 200,
+              "\"accepted\":1");
+    post_text(rig, "/events/s", BINARY("3"), "{}", 200, "\"accepted\":1");
+    post_text(rig, "/events/s", BINARY("4") "ce-delayms: soon\r\n", "{}", 400,
+              "rule 'attribute-integer'");
+    post_text(rig, "/events/s",
+              BINARY("5") "ce-delayms: 1\r\nce-notbefore: 2030-01-01T00:00:00Z\r\n", "{}", 400,
+              "rule 'delay-once'");
+    char *all = follow(rig, "/events/s?start=earliest", "", 2);
+    const char *third = strstr(all, "\nid: 3\n"), *first = strstr(all, "\nid: 1\n");
+    assert_true(third != NULL && first > third);
+    assert_null(strstr(all, "\nid: 2\n"));
+    free(all);
+}
+
 static void a_follower_is_told_what_is_wrong(void **state)
 {
     static const struct {
@@ -493,6 +513,7 @@ int main(void)
         TEST_OF(a_page_of_an_allowed_site_may_send_and_follow),
         TEST_OF(every_dialect_of_filters_is_evaluated_in_the_server),
         TEST_OF(events_are_pushed_as_they_are_stored),
+        TEST_OF(headers_hold_an_event_back_or_end_its_life),
         TEST_OF(a_follower_is_told_what_is_wrong),
         TEST_OF(a_follower_that_does_not_read_holds_up_nobody),
         TEST_OF(followers_that_hang_up_at_once_harm_nobody),

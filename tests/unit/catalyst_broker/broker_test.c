@@ -466,6 +466,40 @@ static void delayed_events_come_when_their_time_has_come(void **state)
     fixture_end();
 }
 
+static void an_event_may_name_the_time_from_which_on_it_counts(void **state)
+{
+    fixture_begin(20, 1 << 20);
+    int64_t now_s = chassis_wall_ns(f.clock) / 1000000000;
+    struct cat_attribute at[3] = {
+        {chassis_view_str("notbefore"), cat_value_timestamp(now_s + 8, 0)},
+        {chassis_view_str("notbefore"), cat_value_timestamp(now_s - 8, 0)}, /* long ago: at once */
+        {chassis_view_str("expirytime"), cat_value_timestamp(now_s + 4, 0)},
+    };
+    struct post *post = post_new("default");
+    post_add(post, "later", NULL, &at[0], 1);
+    post_add(post, "now", NULL, &at[1], 1);
+    struct cat_attribute both[2] = {at[0], at[2]};
+    post_add(post, "never", NULL, both, 2); /* over before its time comes */
+    post_send(post);
+    post_wait(post);
+    post_free(post);
+    struct seen *s = seen_open("default", earliest, 100);
+    assert_true(seen_wait(s, 1));
+    assert_string_equal(s->ids[0], "now");
+    fixture_run_ms(5000);
+    assert_int_equal(s->n, 1);
+    fixture_reopen(true); /* it is as durable as any */
+    free(s);
+    s = seen_open("default", earliest, 100);
+    assert_true(seen_wait(s, 1));
+    fixture_run_ms(10000);
+    assert_int_equal(s->n, 2);
+    assert_string_equal(s->ids[1], "later");
+    assert_true(chassis_wall_ns(f.clock) / 1000000000 >= now_s + 8);
+    seen_close(s);
+    fixture_end();
+}
+
 static void expired_events_are_never_given(void **state)
 {
     fixture_begin(14, 1 << 20);
@@ -692,6 +726,7 @@ int main(void)
         cmocka_unit_test(a_full_stream_that_refuses_new_events_says_so),
         cmocka_unit_test(old_events_go),
         cmocka_unit_test(delayed_events_come_when_their_time_has_come),
+        cmocka_unit_test(an_event_may_name_the_time_from_which_on_it_counts),
         cmocka_unit_test(expired_events_are_never_given),
         cmocka_unit_test(events_are_fetched_by_sequence),
         cmocka_unit_test(what_fails_says_so_and_can_be_repeated),

@@ -158,6 +158,51 @@ static void the_dedupe_window_can_change(void **state)
     fixture_end();
 }
 
+static void on_updated(void *data, int status, const struct chassis_error *err)
+{
+    *(int *)data = status;
+}
+
+struct update {
+    struct cat_stream_config config;
+    int status;
+};
+
+static void update_now(void *data)
+{
+    struct update *u = data;
+    cat_stream_update(f.broker, &u->config, on_updated, &u->status);
+}
+
+/* While the stream's past is being read for a narrower one. */
+static void a_window_widened_while_the_past_is_read_is_not_forgotten(void **state)
+{
+    for (uint64_t step_us = 0; step_us < 1000; step_us += 50) {
+        fixture_begin(200 + step_us, 4 << 20);
+        struct update u = {.config = named("s"), .status = 1};
+        u.config.dedupe_ms = 1000;
+        assert_int_equal(stream_create(&u.config), 0);
+        assert_int_equal(post_one("s", "old", NULL), 0);
+        fixture_run_ms(5000);
+        publish_many("s", 0, 8000, 500);
+        f.rig.options.cache_bytes_per_stream = 1; /* reads go to the workers */
+        fixture_reopen(false);
+        u.config.dedupe_ms = 60000;
+        fixture_call(update_now, &u);
+        rig_run(&f.rig, step_us * 1000);
+        struct post *post = post_new("s");
+        post_add(post, "0", NULL, NULL, 0);
+        post_send(post); /* begins to read */
+        post_wait(post);
+        post_free(post);
+        fixture_run_ms(100);
+        assert_int_equal(u.status, 0);
+        assert_int_equal(post_one("s", "old", NULL), 0);
+        assert_int_equal(info_of("s").events, 8001);
+        fixture_end();
+    }
+}
+
 /* Synced at an interval that is short: at once. Otherwise a power cut may take what was said last. */
 static void a_changed_interval_counts_from_the_next_event_on(void **state)
 {
@@ -380,6 +425,42 @@ static void each_refused_event_is_told_why_and_the_others_are_stored(void **stat
     fixture_end();
 }
 
+/* ---- space ---- */
+
+/* Both share segments; what the slow one keeps for ever is copied out of those of the fast one. */
+static void a_slow_stream_does_not_pin_the_segments_of_a_fast_one(void **state)
+{
+    enum { ROUNDS = 60 };
+    fixture_begin(10, 64 << 10);
+    struct cat_stream_config slow = named("slow"), fast = named("fast");
+    fast.events_max = 200;
+    assert_int_equal(stream_create(&slow), 0);
+    assert_int_equal(stream_create(&fast), 0);
+    uint64_t most = 0;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "s%u", i);
+        assert_int_equal(post_one("slow", id, NULL), 0);
+        publish_many("fast", i * 1000, 1000, 100);
+        fixture_run_ms(3000); /* floors become durable, space is given back */
+        uint64_t used = chassis_sim_disk_used(f.rig.host);
+        most = used > most ? used : most;
+    }
+    if (most > 1 << 20) { /* some 100 bytes of each of 60,000 events went by */
+        fail_msg("%llu bytes on the disk", (unsigned long long)most);
+    }
+    fixture_reopen(true);
+    struct seen *s = seen_open("slow", earliest, 1000);
+    assert_true(seen_wait(s, ROUNDS));
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        assert_int_equal(s->sequences[i], i + 1);
+        assert_int_equal(strtoul(s->ids[i] + 1, NULL, 10), i);
+    }
+    seen_close(s);
+    assert_int_equal(info_of("fast").events, 200);
+    fixture_end();
+}
+
 /* ---- very many ---- */
 
 static unsigned n_made;
@@ -490,10 +571,12 @@ int main(void)
         cmocka_unit_test(the_largest_event_and_what_happens_when_full_can_change),
         cmocka_unit_test(changed_rules_count_from_then_on),
         cmocka_unit_test(the_dedupe_window_can_change),
+        cmocka_unit_test(a_window_widened_while_the_past_is_read_is_not_forgotten),
         cmocka_unit_test(a_changed_interval_counts_from_the_next_event_on),
         cmocka_unit_test(what_cannot_change_is_refused_by_its_name),
         cmocka_unit_test(a_description_knows_rate_and_times),
         cmocka_unit_test(each_refused_event_is_told_why_and_the_others_are_stored),
+        cmocka_unit_test(a_slow_stream_does_not_pin_the_segments_of_a_fast_one),
         cmocka_unit_test(a_hundred_thousand_streams_are_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
