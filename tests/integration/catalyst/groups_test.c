@@ -1,6 +1,10 @@
 /* Streams and groups as clients see them: StreamService, GroupService, Join, DeadLetterService. */
 #include "rig.h"
 
+#include <chassis/metrics.h>
+
+#include "catalyst/broker/convert.h"
+
 /* ---- streams ---- */
 
 static void create(struct rig *rig, EV(StreamConfig) * config, int code, const char *text)
@@ -490,6 +494,90 @@ static void dead_letters_can_be_seen_replayed_and_purged(void **state)
     chassis_arena_fini(&arena);
 }
 
+/* Of the first sample whose name (and labels) begin so. */
+static double sample(const char *name)
+{
+    struct chassis_buf text = {0};
+    char line[160];
+    double value = -1;
+    chassis_metrics_render(&text);
+    chassis_buf_append_byte(&text, '\0');
+    snprintf(line, sizeof line, "\n%s", name);
+    const char *at = strstr((const char *)text.data, line);
+    if (at != NULL) {
+        const char *end = strchr(at + 1, '\n'), *last = end;
+        while (last[-1] != ' ') {
+            last--;
+        }
+        value = strtod(last, NULL);
+    }
+    chassis_buf_fini(&text);
+    return value;
+}
+
+static void metrics_tell_what_the_broker_does(void **state)
+{
+    static const struct {
+        const char *name;
+        double least;
+    } grow[] = {
+        {"catalyst_events_stored_total", 21}, /* the dead letter too */
+        {"catalyst_stored_bytes_total", 400},
+        {"catalyst_events_delivered_total", 20},
+        {"catalyst_delivered_bytes_total", 400},
+        {"catalyst_duplicates_total", 20},
+        {"catalyst_events_refused_total", 1},
+        {"catalyst_batch_events_count", 2},
+        {"catalyst_batch_events_sum", 21},
+        {"chassis_journal_sync_seconds_count", 2}, /* how long the disk takes */
+    };
+    enum { N = sizeof grow / sizeof grow[0] };
+    struct rig *rig = *state;
+    struct member m;
+    double before[N];
+    rig_stream(rig, "s");
+    for (unsigned i = 0; i < N; i++) {
+        before[i] = sample(grow[i].name);
+    }
+    rig_publish(rig, "s", 1, 20);
+    rig_publish(rig, "s", 1, 20); /* duplicates */
+    struct chassis_buf event = {0};
+    char *large = calloc(1, (1 << 20) + 100);
+    memset(large, 'x', (1 << 20) + 99);
+    rig_event(&event, 99, NULL, NULL, large);
+    struct tap tap;
+    struct chassis_buf request = {0};
+    cat_put_block(&request, 1, chassis_buf_view(&event));
+    tap_open(rig, &tap, &actors_producer_produce_method);
+    tap_send_bytes(&tap, chassis_buf_view(&request));
+    tap_wait(&tap, 1);
+    tap_end(&tap);
+    join(rig, &m, "s", "metered", 100); /* deliveries_max 2 */
+    test_wait_until(tap_deliveries(&m.tap) == 20);
+    answer(&m, 1, NACK, false, "");
+    test_wait_until(tap_deliveries(&m.tap) == 21);
+    answer(&m, 1, NACK, false, "");
+    answer(&m, 15, ACK, true, "");
+    wait_floor(rig, "s", "metered", 16);
+    for (unsigned i = 0; i < N; i++) {
+        double now = sample(grow[i].name);
+        if (now < 0 || now - before[i] < grow[i].least) {
+            fail_msg("%s: %g before, %g now", grow[i].name, before[i], now);
+        }
+    }
+#define OF "{stream=\"s\",group=\"metered\"}"
+    assert_true(sample("catalyst_group_delivered_total" OF) == 21);
+    assert_true(sample("catalyst_group_redelivered_total" OF) == 1);
+    assert_true(sample("catalyst_group_nacks_total" OF) == 2);
+    assert_true(sample("catalyst_group_acks_total" OF) == 14);
+    assert_true(sample("catalyst_group_dead_letters_total" OF) == 1);
+    test_wait_until(sample("catalyst_group_lag" OF) == 5);
+    tap_cancel(&m.tap);
+    free(large);
+    chassis_buf_fini(&event);
+    chassis_buf_fini(&request);
+}
+
 static void groups_are_managed(void **state)
 {
     struct rig *rig = *state;
@@ -606,6 +694,7 @@ int main(void)
         TEST_OF(members_of_a_group_that_fell_off_the_log_are_told),
         TEST_OF(what_a_member_leaves_goes_to_another),
         TEST_OF(dead_letters_can_be_seen_replayed_and_purged),
+        TEST_OF(metrics_tell_what_the_broker_does),
         TEST_OF(groups_are_managed),
         TEST_OF(a_join_that_cannot_be_is_refused),
         TEST_OF(a_group_goes_on_after_a_restart),
