@@ -47,6 +47,9 @@ static void on_subscribed(struct chassis_client_stream *stream, const void *mess
     const Draft__Events__V1__SubscribeResponse *res = message;
     broker_connected(s->broker, &s->backoff, s->what);
     tell_gap(s, res->gap);
+    if (res->gap != NULL && res->gap->to_sequence < res->gap->from_sequence) {
+        s->next_sequence = res->gap->to_sequence; /* the stream was made anew */
+    }
     received_take(s, res->deliveries, res->n_deliveries);
     if (res->next_sequence > s->next_sequence) {
         s->next_sequence = res->next_sequence;

@@ -56,7 +56,10 @@ static uint64_t show_all(struct consuming *c, event_delivery *const *deliveries,
 
 static void tell_gap(const struct dctl *d, const Draft__Events__V1__Gap *gap)
 {
-    if (gap != NULL) {
+    if (gap != NULL && gap->to_sequence < gap->from_sequence) {
+        fprintf(d->err, "dctl: the stream ends before event %llu, it goes on with %llu\n",
+                (unsigned long long)gap->from_sequence, (unsigned long long)gap->to_sequence);
+    } else if (gap != NULL) {
         fprintf(d->err, "dctl: events %llu to %llu are not kept any more\n",
                 (unsigned long long)gap->from_sequence, (unsigned long long)gap->to_sequence - 1);
     }
@@ -68,6 +71,9 @@ static bool on_subscribed(struct dctl_follower *f, const void *message, struct c
     struct consuming *c = f->data;
     dctl_meter_begin(&c->meter);
     tell_gap(f->d, res->gap);
+    if (res->gap != NULL && res->gap->to_sequence < res->gap->from_sequence) {
+        c->next_sequence = res->gap->to_sequence;
+    }
     uint64_t n = show_all(c, res->deliveries, res->n_deliveries);
     if (c->left != 0 && res->next_sequence > c->next_sequence) {
         c->next_sequence = res->next_sequence;

@@ -178,7 +178,8 @@ struct cat_reader_ops {
      * has been given since: a reader that goes on from here misses nothing. Readers of all streams: 0.
      */
     void (*pause)(void *data, uint64_t next);
-    /* Events from … to - 1 of the stream are gone. */
+    /* Events from … to - 1 of the stream are gone; `to` below `from`: the stream ends before `from`, and
+     * goes on at `to`. */
     void (*gap)(void *data, struct chassis_view stream, uint64_t from, uint64_t to);
     /* The last callback: the stream was deleted (CHASSIS_NOT_FOUND), damage (CHASSIS_CORRUPT),
      * CHASSIS_SHUTTING_DOWN. */

@@ -25,6 +25,8 @@ struct cat_reader {
     struct stream *stream; /* NULL: of all streams, or it has ended */
     struct cat_reader_options o;
     uint64_t next;
+    uint64_t
+        beyond; /* where it wanted to begin, behind the stream's end; 0 = told, or was not so */
     bool everywhere, awake, resolved, closed, ended;
     bool reading, reading_late, refused, paused;
     struct stream *reads; /* where `read` was used last */
@@ -227,7 +229,7 @@ static void gap(struct cat_reader *r, const struct stream *s, uint64_t *next, ui
 {
     uint64_t from = *next;
     *next = first;
-    if (from < first && r->o.ops->gap != NULL) {
+    if (from != first && r->o.ops->gap != NULL) {
         r->o.ops->gap(r->o.data, stream_name(s), from, first);
     }
 }
@@ -293,8 +295,11 @@ static bool run_late(struct cat_reader *r)
 static void run_stream(struct cat_reader *r)
 {
     struct stream *s = r->stream;
-    if (r->next < s->first) {
-        gap(r, s, &r->next, s->first);
+    if (r->beyond != 0 || r->next < s->first) {
+        uint64_t from = r->beyond != 0 ? r->beyond : r->next;
+        r->next = r->next > s->first ? r->next : s->first;
+        r->beyond = 0;
+        gap(r, s, &from, r->next);
         if (r->closed || r->ended) {
             return;
         }
@@ -449,6 +454,10 @@ static void on_resolved(void *data, int status, uint64_t sequence, const struct 
     if (status < 0) {
         end_reader(r, status, err);
     } else {
+        if (r->stream != NULL && sequence > r->stream->readable + 1) {
+            r->beyond = sequence; /* it was made anew, or its tail was lost in a crash */
+            r->next = r->stream->readable + 1;
+        }
         run_soon(r);
     }
 }

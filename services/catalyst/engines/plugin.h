@@ -15,7 +15,7 @@
 #include "catalyst/broker/log.h"
 
 /* Raised when anything in log.h or here changes its shape. */
-enum { CAT_ENGINE_PLUGIN_VERSION = 1 };
+enum { CAT_ENGINE_PLUGIN_VERSION = 2 };
 
 struct cat_engine_plugin_options {
     uint32_t version; /* CAT_ENGINE_PLUGIN_VERSION of the service */

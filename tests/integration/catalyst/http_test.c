@@ -270,6 +270,44 @@ static void a_browser_is_told_what_it_missed(void **state)
     free(all);
 }
 
+static void a_browser_follows_a_stream_that_is_deleted_and_made_anew(void **state)
+{
+    struct rig *rig = *state;
+    static const char json[] = "Content-Type: application/json\r\n";
+    char room[4096];
+    size_t n = 0;
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 1, 50);
+    int fd = raw_connect(rig->http_port);
+    raw_send(fd, "GET", "/events/s?start=50", "", NULL, 0);
+    while (memmem(room, n, "\nid: 50\n", 8) == NULL) {
+        ssize_t got = recv(fd, room + n, sizeof room - n, 0);
+        assert_true(got > 0);
+        n += (size_t)got;
+    }
+    post_text(rig, "/draft.events.v1.StreamService/Delete", json, "{\"name\":\"s\"}", 200, "{}");
+    while (recv(fd, room, sizeof room, 0) > 0) { /* it ends */
+    }
+    close(fd);
+    rig_stream(rig, "s");
+    rig_publish(rig, "s", 51, 2);
+    fd = raw_connect(rig->http_port);
+    raw_send(fd, "GET", "/events/s", "Last-Event-ID: 50\r\n", NULL, 0);
+    static const char gap[] = "\ndata: {\"from\":51,\"to\":3}\n\n";
+    for (n = 0; memmem(room, n, gap, sizeof gap - 1) == NULL;) {
+        ssize_t got = recv(fd, room + n, sizeof room - n, 0);
+        assert_true(got > 0);
+        n += (size_t)got;
+    }
+    rig_publish(rig, "s", 53, 1);
+    while (memmem(room, n, "\nid: 3\n", 7) == NULL) {
+        ssize_t got = recv(fd, room + n, sizeof room - n, 0);
+        assert_true(got > 0);
+        n += (size_t)got;
+    }
+    close(fd);
+}
+
 static void a_page_of_an_allowed_site_may_send_and_follow(void **state)
 {
     struct rig *rig = *state;
@@ -510,6 +548,7 @@ int main(void)
         TEST_OF(limits_of_a_stream_hold_over_http),
         TEST_OF(a_browser_that_comes_back_goes_on_where_it_was),
         TEST_OF(a_browser_is_told_what_it_missed),
+        TEST_OF(a_browser_follows_a_stream_that_is_deleted_and_made_anew),
         TEST_OF(a_page_of_an_allowed_site_may_send_and_follow),
         TEST_OF(every_dialect_of_filters_is_evaluated_in_the_server),
         TEST_OF(events_are_pushed_as_they_are_stored),

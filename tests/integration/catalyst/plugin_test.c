@@ -142,6 +142,48 @@ static void every_subscription_gets_what_it_asked_for(void **state)
     broker->ops->close(broker, 1000);
 }
 
+static unsigned consumers(struct rig *rig)
+{
+    struct chassis_arena arena;
+    EV(GetStreamRequest) req = EV_INIT(GET_STREAM_REQUEST);
+    char stream[] = "s";
+    chassis_arena_init(&arena, NULL, 0, 0);
+    req.name = stream;
+    const EV(GetStreamResponse) *res =
+        rig_call(rig, &events_stream_service_get_method, &req, 0, &arena, NULL);
+    unsigned n = res->stream->consumers;
+    chassis_arena_fini(&arena);
+    return n;
+}
+
+static void a_subscription_goes_on_with_a_stream_that_was_made_anew(void **state)
+{
+    struct rig *rig = *state;
+    static struct handler all;
+    struct chassis_arena arena;
+    struct chassis_broker *broker = open_broker(rig, "tester");
+    char name[] = "s";
+    EV(DeleteStreamRequest) req = EV_INIT(DELETE_STREAM_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    req.name = name;
+    rig_stream(rig, "s");
+    struct chassis_subscription *s =
+        subscribe(broker, NULL, (struct chassis_subscribe_options){.ignore_type = true}, &all);
+    for (unsigned i = 1; i <= 20; i++) {
+        publish(broker, i, "t", "eu");
+    }
+    test_wait_until(atomic_load(&all.n) == 20);
+    rig_call(rig, &events_stream_service_delete_method, &req, 0, &arena, NULL);
+    rig_stream(rig, "s");
+    test_wait_until(consumers(rig) == 1); /* it is back, and stands at 21 */
+    publish(broker, 100, "t", "eu");
+    test_wait_until(atomic_load(&all.n) == 21);
+    assert_string_equal(all.seen[20].id, "100");
+    chassis_unsubscribe(s);
+    broker->ops->close(broker, 1000);
+    chassis_arena_fini(&arena);
+}
+
 static uint64_t dead_letters(struct rig *rig)
 {
     struct chassis_arena arena;
@@ -217,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST_OF(every_subscription_gets_what_it_asked_for),
+        TEST_OF(a_subscription_goes_on_with_a_stream_that_was_made_anew),
         TEST_OF(members_of_a_group_share_and_what_none_takes_is_a_dead_letter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -301,6 +301,31 @@ static void who_falls_off_is_told(void **state)
     fixture_end();
 }
 
+/* A stream that was made anew, or is not synced and lost its tail: nobody waits for ever. */
+static void who_stands_behind_the_end_is_told_and_goes_on(void **state)
+{
+    fixture_begin(21, 1 << 20);
+    publish_many("default", 1, 10, 5);
+    struct cat_start far = {.kind = CAT_START_SEQUENCE, .sequence = 500};
+    struct seen *s = seen_open("default", far, 100);
+    fixture_run_ms(10);
+    assert_int_equal(s->gaps, 1);
+    assert_int_equal(s->gap_from, 500);
+    assert_int_equal(s->gap_to, 11);
+    publish_many("default", 11, 3, 3);
+    assert_true(seen_wait(s, 3));
+    assert_ids(s, 11, 3);
+    assert_int_equal(s->next, 14);
+    seen_close(s);
+    far.sequence = 14; /* the next one is no gap */
+    s = seen_open("default", far, 100);
+    publish_many("default", 14, 1, 1);
+    assert_true(seen_wait(s, 1));
+    assert_int_equal(s->gaps, 0);
+    seen_close(s);
+    fixture_end();
+}
+
 static void a_limit_on_bytes_keeps_the_newest(void **state)
 {
     fixture_begin(19, 1 << 20);
@@ -721,6 +746,7 @@ int main(void)
         cmocka_unit_test(rules_say_which_streams_take_an_event),
         cmocka_unit_test(a_reader_gets_every_event_once_whenever_it_has_room),
         cmocka_unit_test(who_falls_off_is_told),
+        cmocka_unit_test(who_stands_behind_the_end_is_told_and_goes_on),
         cmocka_unit_test(a_limit_on_bytes_keeps_the_newest),
         cmocka_unit_test(a_purge_is_durable_and_a_reader_of_a_deleted_stream_ends),
         cmocka_unit_test(a_full_stream_that_refuses_new_events_says_so),
