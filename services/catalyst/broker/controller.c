@@ -37,7 +37,7 @@ int cat_stream_not_found(struct chassis_view name, struct chassis_error *err)
 void cat_stream_free_if_unused(struct stream *s)
 {
     if (s->phase != STREAM_DELETED || s->n_batches != 0 || s->gathering != NULL ||
-        s->rebuild != NULL || s->n_readers != 0 || s->changing) {
+        s->rebuild != NULL || s->n_readers != 0 || s->n_asked != 0 || s->changing) {
         return;
     }
     chassis_list_remove(&s->dirty);

@@ -59,6 +59,8 @@ struct batch {
 struct stream {
     struct stream *chain; /* of its bucket */
     uint32_t hash, number;
+    uint32_t n_asked;  /* at_time of its engine that will answer with it */
+    uint32_t n_places; /* of them, for rebuilds: the last one counts */
     enum phase phase;
     bool changing;    /* a change of its row is on its way */
     bool away_told;   /* it was logged */
@@ -148,6 +150,17 @@ struct cat_broker {
 static inline int64_t broker_now(const struct cat_broker *b)
 {
     return b->wall(b->wall_data);
+}
+/* Around at_time with the stream as data: an answer comes whatever happens meanwhile. */
+static inline void stream_ask(struct stream *s)
+{
+    s->n_asked++;
+    s->broker->n_reading++;
+}
+static inline void stream_answered(struct stream *s)
+{
+    s->n_asked--;
+    s->broker->n_reading--;
 }
 static inline struct chassis_view stream_name(const struct stream *s)
 {

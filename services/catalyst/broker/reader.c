@@ -28,6 +28,7 @@ struct cat_reader {
     uint64_t
         beyond; /* where it wanted to begin, behind the stream's end; 0 = told, or was not so */
     bool everywhere, awake, resolved, closed, ended;
+    bool orphaned; /* nobody knows it any more but who looks for its place */
     bool reading, reading_late, refused, paused;
     struct stream *reads; /* where `read` was used last */
     struct cat_read read;
@@ -348,6 +349,15 @@ static void reader_free(struct cat_reader *r)
     free(r);
 }
 
+static void drop(struct cat_reader *r)
+{
+    if (r->resolved) {
+        reader_free(r);
+    } else {
+        r->orphaned = true;
+    }
+}
+
 static void reap(struct cat_broker *b)
 {
     while (!chassis_list_empty(&b->closed_readers)) {
@@ -355,7 +365,7 @@ static void reap(struct cat_broker *b)
         struct stream *s = r->stream;
         chassis_list_remove(&r->run);
         chassis_list_remove(&r->link);
-        reader_free(r);
+        drop(r);
         if (s != NULL) {
             s->n_readers--;
             cat_stream_free_if_unused(s);
@@ -451,10 +461,14 @@ static void on_resolved(void *data, int status, uint64_t sequence, const struct 
     struct cat_reader *r = data;
     r->resolved = true;
     r->next = sequence;
-    if (status < 0) {
+    if (r->orphaned) {
+        reader_free(r);
+    } else if (r->closed || r->ended) {
+        return;
+    } else if (status < 0) {
         end_reader(r, status, err);
     } else {
-        if (r->stream != NULL && sequence > r->stream->readable + 1) {
+        if (sequence > r->stream->readable + 1) {
             r->beyond = sequence; /* it was made anew, or its tail was lost in a crash */
             r->next = r->stream->readable + 1;
         }
@@ -508,7 +522,7 @@ void cat_reader_close(struct cat_reader *r)
     }
     CHASSIS_ASSERT(!r->closed);
     if (r->ended) { /* nobody knows it any more, and the broker may be gone */
-        reader_free(r);
+        drop(r);
         return;
     }
     let_go(r);

@@ -68,9 +68,13 @@ static void read_on(struct rebuild *r)
 static void on_place(void *data, int status, uint64_t sequence)
 {
     struct stream *s = data;
+    struct cat_broker *b = s->broker;
     struct rebuild *r = s->rebuild;
-    if (r == NULL) {
-        return; /* cancelled meanwhile */
+    stream_answered(s);
+    if (--s->n_places != 0 || r == NULL) { /* cancelled meanwhile, perhaps begun anew */
+        cat_stream_free_if_unused(s);
+        cat_broker_close_if_idle(b);
+        return;
     }
     if (status < 0 && status != CHASSIS_NOT_FOUND) {
         struct chassis_error err = {0};
@@ -96,6 +100,8 @@ void cat_rebuild_go_on(struct stream *s)
     if (state.first > state.readable || older) {
         finish(r, 0, NULL);
     } else {
+        s->n_places++;
+        stream_ask(s);
         s->log->ops->at_time(s->log, r->since_ns, on_place, s);
     }
 }

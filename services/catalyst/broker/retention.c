@@ -160,9 +160,13 @@ static void arm_in(struct stream *s, uint64_t delay_ns)
 static void on_oldest_kept(void *data, int status, uint64_t sequence)
 {
     struct stream *s = data;
+    struct cat_broker *b = s->broker;
+    stream_answered(s);
     if (status == 0 && s->phase == STREAM_OPEN) {
         cat_retention_raise(s, sequence <= s->readable ? sequence : s->readable + 1);
     }
+    cat_stream_free_if_unused(s);
+    cat_broker_close_if_idle(b);
 }
 
 static void on_age(struct chassis_timer *timer)
@@ -173,6 +177,7 @@ static void on_age(struct chassis_timer *timer)
     if (s->first <= s->readable) {
         struct cat_log_state state = s->log->ops->state(s->log);
         if (state.first_time_ns < now_ns - (int64_t)age_ns) {
+            stream_ask(s);
             s->log->ops->at_time(s->log, now_ns - (int64_t)age_ns, on_oldest_kept, s);
         }
     }

@@ -322,14 +322,29 @@ static void fake_read(struct cat_log *log, struct cat_read *read)
 static void fake_cancel(struct cat_log *log, struct cat_read *read)
 {
 }
+static struct {
+    void (*found)(void *data, int status, uint64_t sequence);
+    void *data;
+} asked[4]; /* it takes its time */
+static unsigned n_asked;
+
 static void fake_at_time(struct cat_log *log, int64_t time_ns,
                          void (*found)(void *data, int status, uint64_t sequence), void *data)
 {
-    found(data, 0, 1);
+    assert_true(n_asked < 4);
+    asked[n_asked].found = found;
+    asked[n_asked++].data = data;
+}
+static void answer_now(void *data)
+{
+    for (unsigned i = 0; i < n_asked; i++) {
+        asked[i].found(asked[i].data, 0, 1);
+    }
+    n_asked = 0;
 }
 static struct cat_log_state fake_state(struct cat_log *log)
 {
-    return (struct cat_log_state){.first = 1};
+    return (struct cat_log_state){.first = 1, .last = 5, .readable = 5, .first_time_ns = 1};
 }
 static uint64_t fake_at_bytes(struct cat_log *log, uint64_t bytes_max)
 {
@@ -423,6 +438,65 @@ static void each_refused_event_is_told_why_and_the_others_are_stored(void **stat
     post_free(post);
     assert_int_equal(info_of("default").events, 2);
     fixture_end();
+}
+
+static void a_reader_may_go_while_its_place_is_looked_for(void **state)
+{
+    for (int deleted = 0; deleted < 2; deleted++) {
+        fixture_begin(11, 1 << 20);
+        f.options.engine = fake_engine;
+        fixture_reopen(false);
+        struct cat_stream_config config = named("far");
+        config.backend = chassis_view_str("far");
+        assert_int_equal(stream_create(&config), 0);
+        struct cat_start at = {.kind = CAT_START_TIME, .time_ns = 1};
+        n_asked = 0;
+        struct seen *s = seen_open("far", at, 10);
+        assert_int_equal(n_asked, 1);
+        if (deleted != 0) {
+            assert_int_equal(stream_delete("far"), 0);
+            assert_int_equal(s->ended, CHASSIS_NOT_FOUND);
+        }
+        seen_close(s);
+        fixture_run_ms(10);
+        fixture_call(answer_now, NULL);
+        fixture_run_ms(10);
+        assert_int_equal(post_one("default", "1", NULL), 0);
+        fixture_end();
+    }
+}
+
+static void a_stream_may_go_while_its_events_are_looked_for(void **state)
+{
+    for (int age = 0; age < 2; age++) {
+        fixture_begin(12, 1 << 20);
+        f.options.engine = fake_engine;
+        fixture_reopen(false);
+        struct cat_stream_config config = named("far");
+        config.backend = chassis_view_str("far");
+        config.dedupe_ms = age == 0 ? 60000 : 0;
+        config.age_max_ms = age == 0 ? 0 : 1000;
+        n_asked = 0;
+        assert_int_equal(stream_create(&config), 0);
+        struct post *post = post_new("far");
+        post_add(post, "1", NULL, NULL, 0);
+        if (age == 0) {
+            post_send(post); /* it waits until dedupe knows the past */
+        }
+        fixture_run_ms(150);
+        assert_true(n_asked >= 1);
+        assert_int_equal(stream_delete("far"), 0);
+        if (age == 0) {
+            post_wait(post);
+            assert_int_equal(post->events[0].status, CHASSIS_NOT_FOUND);
+        }
+        post_free(post);
+        fixture_call(answer_now, NULL);
+        fixture_run_ms(10);
+        assert_int_equal(post_one("default", "1", NULL), 0);
+        fixture_reopen(false);
+        fixture_end();
+    }
 }
 
 /* ---- space ---- */
@@ -576,6 +650,8 @@ int main(void)
         cmocka_unit_test(what_cannot_change_is_refused_by_its_name),
         cmocka_unit_test(a_description_knows_rate_and_times),
         cmocka_unit_test(each_refused_event_is_told_why_and_the_others_are_stored),
+        cmocka_unit_test(a_reader_may_go_while_its_place_is_looked_for),
+        cmocka_unit_test(a_stream_may_go_while_its_events_are_looked_for),
         cmocka_unit_test(a_slow_stream_does_not_pin_the_segments_of_a_fast_one),
         cmocka_unit_test(a_hundred_thousand_streams_are_fine),
     };
