@@ -135,6 +135,58 @@ static void a_bad_event_is_refused_by_rule_and_the_stream_goes_on(void **state)
     chassis_arena_fini(&arena);
 }
 
+/* However many are gathered on their way: each is refused for its own size. */
+static void an_event_too_large_for_its_stream_is_refused_in_its_place(void **state)
+{
+    enum { N = 300 };
+    struct rig *rig = *state;
+    struct tap tap;
+    struct chassis_arena arena;
+    char name[] = "small", source[] = "/small", data[N + 1], expected[64];
+    EV(Selection) selection = EV_INIT(SELECTION);
+    EV(Selection) * takes[] = {&selection};
+    EV(StreamConfig) config = EV_INIT(STREAM_CONFIG);
+    EV(CreateStreamRequest) req = EV_INIT(CREATE_STREAM_REQUEST);
+    chassis_arena_init(&arena, NULL, 0, 0);
+    selection.source = source;
+    config.name = name;
+    config.takes = takes;
+    config.n_takes = 1;
+    config.event_bytes_max = 200;
+    req.config = &config;
+    rig_call(rig, &events_stream_service_create_method, &req, 0, &arena, NULL);
+    memset(data, 'x', N);
+    tap_open(rig, &tap, &actors_producer_produce_method);
+    for (unsigned i = 1; i <= N; i++) { /* every third is too large, none like another */
+        data[i] = '\0';
+        send_event(&tap, i, i % 3 == 0 ? "/small" : "/else", data);
+        data[i] = 'x';
+    }
+    tap_wait(&tap, N);
+    unsigned refusals = 0;
+    for (unsigned i = 1; i <= N; i++) {
+        const ACTORS(ProduceResponse) *res = response(&tap, i - 1, &arena);
+        struct chassis_buf event = {0};
+        data[i] = '\0';
+        rig_event(&event, i, i % 3 == 0 ? "/small" : "/else", NULL, data);
+        data[i] = 'x';
+        assert_int_equal(res->refusal != NULL, i % 3 == 0 && event.len > 200);
+        if (res->refusal != NULL) {
+            snprintf(expected, sizeof expected, "event_bytes_max: %zu bytes, stream 'small'",
+                     event.len);
+            assert_int_equal(atoi(res->refusal->id), i);
+            assert_int_equal(strncmp(res->refusal->text, expected, strlen(expected)), 0);
+            refusals++;
+        } else {
+            assert_int_equal(atoi(res->id), i);
+        }
+        chassis_buf_fini(&event);
+    }
+    assert_in_range(refusals, 20, 90);
+    assert_int_equal(tap_end(&tap), 0);
+    chassis_arena_fini(&arena);
+}
+
 static void an_event_sent_again_is_acknowledged_and_stored_once(void **state)
 {
     struct rig *rig = *state;
@@ -455,6 +507,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST_OF(every_event_is_answered_by_its_id_in_order),
         TEST_OF(a_bad_event_is_refused_by_rule_and_the_stream_goes_on),
+        TEST_OF(an_event_too_large_for_its_stream_is_refused_in_its_place),
         TEST_OF(an_event_sent_again_is_acknowledged_and_stored_once),
         TEST_OF(a_client_that_does_not_read_is_held_back_and_loses_nothing),
         cmocka_unit_test_setup_teardown(a_busy_broker_makes_producers_wait_and_keeps_their_order,

@@ -535,6 +535,28 @@ static void a_changed_configuration_holds_from_then_on(void **state)
     assert_int_equal(saw(&a, 9), 1);
 }
 
+static void changed_limits_hold_for_what_is_under_way(void **state)
+{
+    struct cat_group_config config = billing;
+    with(billing);
+    a.policy = HOLD;
+    join(&a);
+    publish("orders", "x", 3, NULL, NULL, 0);
+    world_run(10);
+    assert_int_equal(a.n, 3);
+    config.deliveries_max = 1;
+    config.ack_wait_ms = 200;
+    assert_int_equal(update_group(&config), 0);
+    answer(&a, 1, CAT_NACK, 0, "no"); /* that was the last time, now */
+    world_run(50);
+    assert_int_equal(saw(&a, 1), 1);
+    assert_int_equal(group_info("orders", "billing").dead_lettered, 1);
+    publish("orders", "y", 1, NULL, NULL, 0);
+    world_run(250); /* no answer within the shorter time */
+    assert_int_equal(group_info("orders", "billing").dead_lettered, 2);
+    assert_int_equal(saw(&a, 4), 1);
+}
+
 static void metrics_tell_of_each_group(void **state)
 {
     struct chassis_buf text = {0};
@@ -579,6 +601,7 @@ int main(void)
         T(credit_lent_to_a_retry_is_not_given_to_a_new_event),
         T(groups_share_a_bound_of_what_is_under_way),
         T(a_changed_configuration_holds_from_then_on),
+        T(changed_limits_hold_for_what_is_under_way),
         T(metrics_tell_of_each_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
