@@ -44,7 +44,9 @@ on_handshake(void *data, grpc_ssl_server_certificate_config **ret_config)
     listen->given = tls;
     if (changed) {
         grpc_ssl_pem_key_cert_pair pair = {pem(&tls->key), pem(&tls->certificate)};
-        *ret_config = grpc_ssl_server_certificate_config_create(pem(&tls->ca), &pair, 1);
+        /* gRPC insists on authorities here, also where no client is asked for a certificate. */
+        const char *roots = tls->ca.len != 0 ? pem(&tls->ca) : pem(&tls->certificate);
+        *ret_config = grpc_ssl_server_certificate_config_create(roots, &pair, 1);
     }
     pthread_mutex_unlock(&listen->lock);
     chassis_auth_identity_unref(old);
