@@ -10,7 +10,8 @@
  * `defer` runs a task at the end of the present turn, after everything that was queued when the turn
  * began: this is where batches are closed. Deferring a task twice before it runs does nothing.
  * `dispatch` is a post whose task may run at once, inside the call, when the executor is idle: the
- * caller's thread then is the executor for one turn, and nobody has to be woken.
+ * caller's thread then is the executor for one turn, and nobody has to be woken. An executor that is
+ * a thread, whose tasks may block, is run when the caller's own turn is over (errands, os/os.h).
  * Threads: post and dispatch from any; post_after, cancel and defer only from the executor itself.
  * Ownership: a task or timer is caller's memory and must live until it ran or was cancelled.
  */
