@@ -68,6 +68,7 @@ def a_stream_in_jetstream(running):
     nats.server.stop()
     nats.start()
     catalyst.start()
+    wait_for("the stream", lambda: dctl(catalyst.address, "streams", "get", "far").code == 0)
     check(numbers(catalyst) == list(range(105)), "they are there after both were restarted")
     check(dctl(catalyst.address, "groups", "get", "far/g", "-o", "json").json()["lag"] == 0,
           "and the group has done all of them")

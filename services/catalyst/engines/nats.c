@@ -13,6 +13,7 @@ enum {
     UNANSWERED_MAX = 1 << 20, /* messages; remote.c bounds the bytes */
     ANSWER_MS = 5000,
     NEXT_MS = 2000, /* for an event that is known to be there */
+    FLUSH_MS = 1000,
     CURSORS = 4,    /* readers at different places of one stream */
     WAITING = 4096, /* buckets */
 };
@@ -24,9 +25,16 @@ struct waiting {
     struct cat_stored *stored;
 };
 
+/* A subscription that was given up and is to be destroyed. */
+struct ended {
+    struct ended *next;
+    natsSubscription *subscription;
+};
+
 struct cat_backend {
     natsConnection *connection;
     jsCtx *js;
+    struct ended *ended;  /* the manager's */
     pthread_mutex_t lock; /* of `waiting` */
     struct waiting *waiting[WAITING];
 };
@@ -142,6 +150,35 @@ static void backend_store(struct cat_backend_stream *stream, struct chassis_view
     cat_remote_stored(stored, 0, status_from_nats(status), natsStatus_GetText(status));
 }
 
+/* ---- ends of subscriptions ---- */
+
+static void destroy_ended(struct cat_backend *backend)
+{
+    while (backend->ended != NULL) {
+        struct ended *ended = backend->ended;
+        backend->ended = ended->next;
+        natsSubscription_Destroy(ended->subscription);
+        free(ended);
+    }
+}
+
+/* libnats before 3.6 lets the thread that reads the connection work on a subscription that another
+ * one destroys (nats.c#637). So it is taken away first, and destroyed when the server has answered
+ * what was sent after that: by then nothing for it is on its way. */
+static void subscription_end(struct cat_backend *backend, natsSubscription *subscription)
+{
+    if (subscription == NULL) {
+        return;
+    }
+    struct ended *ended = chassis_base_alloc(sizeof *ended);
+    *ended = (struct ended){.next = backend->ended, .subscription = subscription};
+    backend->ended = ended;
+    natsSubscription_Unsubscribe(subscription);
+    if (natsConnection_FlushTimeout(backend->connection, FLUSH_MS) == NATS_OK) {
+        destroy_ended(backend); /* else with the next one that ends, or with the connection */
+    }
+}
+
 /* ---- streams ---- */
 
 static int backend_connect(const char *url, struct chassis_logger *log,
@@ -183,6 +220,8 @@ static int backend_connect(const char *url, struct chassis_logger *log,
 static void backend_disconnect(struct cat_backend *backend)
 {
     jsCtx_Destroy(backend->js);
+    natsConnection_Close(backend->connection);
+    destroy_ended(backend);
     natsConnection_Destroy(backend->connection);
     for (size_t i = 0; i < WAITING; i++) {
         while (backend->waiting[i] != NULL) {
@@ -250,19 +289,16 @@ static int backend_open(struct cat_backend *backend, const char *name,
     return 0;
 }
 
-static void cursor_close(struct cursor *cursor)
+static void cursor_close(struct cat_backend *backend, struct cursor *cursor)
 {
-    if (cursor->subscription != NULL) {
-        natsSubscription_Unsubscribe(cursor->subscription);
-        natsSubscription_Destroy(cursor->subscription);
-        cursor->subscription = NULL;
-    }
+    subscription_end(backend, cursor->subscription);
+    cursor->subscription = NULL;
 }
 
 static void backend_close(struct cat_backend_stream *stream)
 {
     for (size_t i = 0; i < CURSORS; i++) {
-        cursor_close(&stream->cursors[i]);
+        cursor_close(stream->backend, &stream->cursors[i]);
     }
     free(stream);
 }
@@ -324,7 +360,7 @@ static natsStatus cursor_at(struct cat_backend_stream *stream, uint64_t from,
             oldest = cursor;
         }
     }
-    cursor_close(oldest);
+    cursor_close(stream->backend, oldest);
     oldest->next = from;
     oldest->used = ++stream->uses;
     *ret_cursor = oldest;
@@ -382,8 +418,8 @@ static int backend_read(struct cat_backend_stream *stream, uint64_t from, uint32
             natsMsg_Destroy(message);
         }
     }
-    if (!more || status != NATS_OK) {
-        cursor_close(cursor); /* one event was taken from it that the reader has not had */
+    if (!more || status != NATS_OK) { /* one event was taken from it that the reader has not had */
+        cursor_close(stream->backend, cursor);
     }
     return status == NATS_OK ? 0 : failed(status, err, "read stream", stream->name);
 }
@@ -411,7 +447,7 @@ static int backend_at_time(struct cat_backend_stream *stream, int64_t time_ns,
         *ret_sequence = event.sequence;
         natsMsg_Destroy(message);
     }
-    natsSubscription_Destroy(subscription);
+    subscription_end(stream->backend, subscription);
     return status == NATS_OK ? 0 : failed(status, err, "find a time in stream", stream->name);
 }
 

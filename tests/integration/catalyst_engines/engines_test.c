@@ -415,6 +415,24 @@ static void jetstream_finds_a_time_and_drops_what_is_trimmed(void **unused)
     nats_free(&nats);
 }
 
+/* The server sends the rest of the stream while the place is known already. */
+static void jetstream_finds_times_while_events_still_come(void **unused)
+{
+    struct nats nats;
+    int64_t long_ago = 1;
+    nats_new(&nats);
+    stream_opened("many");
+    for (unsigned i = 0; i < 20; i++) {
+        append(100, BATCH);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        on_loop(find_time, &long_ago);
+        assert_int_equal(found_sequence, 1);
+    }
+    on_loop(close_stream, NULL);
+    nats_free(&nats);
+}
+
 /* What was acknowledged before the server was killed is there afterwards; what is stored meanwhile is
  * either acknowledged by the new one or refused in so many words. */
 static void jetstream_killed_and_back_loses_nothing_acknowledged(void **unused)
@@ -568,6 +586,7 @@ int main(void)
         cmocka_unit_test(no_server_is_an_error_that_names_it),
         cmocka_unit_test(jetstream_keeps_events_in_order),
         cmocka_unit_test(jetstream_finds_a_time_and_drops_what_is_trimmed),
+        cmocka_unit_test(jetstream_finds_times_while_events_still_come),
         cmocka_unit_test(jetstream_killed_and_back_loses_nothing_acknowledged),
         cmocka_unit_test(kafka_keeps_events_in_order),
         cmocka_unit_test(kafka_finds_a_time),
