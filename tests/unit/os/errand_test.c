@@ -2,6 +2,7 @@
 #include "tests/test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "os/os.h"
@@ -224,6 +225,46 @@ static void a_timer_set_by_an_errand_is_the_threads_own(void **state)
     stop(ex);
 }
 
+static void arm_soon(struct job *job)
+{
+    later.timer.run = on_timer;
+    chassis_post_after(job->ex, &later.timer, 10 * CHASSIS_NS_PER_MS);
+}
+
+static void let_pass(uint64_t ms)
+{
+    uint64_t until = chassis_os_monotonic_ns() + ms * CHASSIS_NS_PER_MS;
+    while (chassis_os_monotonic_ns() < until) {
+        sched_yield();
+    }
+}
+
+static void outlast_the_timer(struct job *job)
+{
+    let_pass(30);
+    assert_false(atomic_load(&later.ran));
+}
+
+static void a_timer_that_is_due_meanwhile_waits(void **state)
+{
+    struct chassis_executor *ex = start();
+    for (bool errand = false; !errand;) {
+        struct job arm = job_of(ex, arm_soon), job = job_of(ex, NULL);
+        atomic_store(&later.ran, false);
+        chassis_post(ex, &arm.task);
+        test_wait_until(atomic_load(&arm.ran));
+        let_pass(2); /* it waits for the timer now, unless the machine is very busy */
+        chassis_dispatch(ex, &job.task);
+        errand = chassis_os_errand_waits() && !atomic_load(&later.ran);
+        if (chassis_os_errand_waits()) {
+            job.work = errand ? outlast_the_timer : NULL;
+            chassis_os_errand_run();
+        }
+        test_wait_until(atomic_load(&later.ran) && atomic_load(&job.ran));
+    }
+    stop(ex);
+}
+
 static void *stop_it(void *data)
 {
     chassis_os_thread_stop(data);
@@ -296,6 +337,7 @@ int main(void)
         cmocka_unit_test(after_two_turns_the_rest_is_the_threads_own),
         cmocka_unit_test(what_others_post_meanwhile_waits_for_its_end),
         cmocka_unit_test(a_timer_set_by_an_errand_is_the_threads_own),
+        cmocka_unit_test(a_timer_that_is_due_meanwhile_waits),
         cmocka_unit_test(an_executor_ends_after_the_errand_and_what_it_left),
         cmocka_unit_test(tasks_of_many_threads_run_one_at_a_time),
     };
