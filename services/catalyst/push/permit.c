@@ -25,7 +25,7 @@ static bool read_rate(const char *text, uint32_t *ret_per_minute)
     if (n == 0 || text[n] != '\0') {
         return false;
     }
-    for (text += strspn(text, "0"), n = 0; text[n] != '\0' && n < DIGITS_MAX; n++) {
+    for (text += strspn(text, "0"), n = 0; n < DIGITS_MAX && text[n] != '\0'; n++) {
         value = value * 10 + (uint32_t)(text[n] - '0');
     }
     /* More than we could send is no limit. */
