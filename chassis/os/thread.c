@@ -20,9 +20,8 @@
 #include "os/queue.h"
 #include "os/timers.h"
 
-enum {
-    ERRAND_TURNS = 2
-}; /* what was dispatched and what that posted; then it is the thread's again */
+/* Of an errand: what was dispatched, and what that posted. What is left is the thread's own. */
+enum { ERRAND_TURNS = 2 };
 
 struct thread {
     struct chassis_executor base;

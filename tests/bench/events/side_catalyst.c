@@ -549,28 +549,12 @@ void catalyst_create_many(const char *address, const char *what, const char *str
     grpc_close(g);
 }
 
-const struct side side_catalyst = {
-    .name = "catalyst",
-    .durability = "fsync before the ack",
-    .create = create,
-    .remove = remove_stream,
-    .produce_open = produce_open,
-    .produce = produce,
-    .produce_close = produce_close,
-    .consume_open = consume_open,
-    .consume_close = consume_close,
-    .count = count,
-};
-
-const struct side side_catalyst_interval = {
-    .name = "catalyst-interval",
-    .durability = "no fsync before the ack (interval, 100 ms)",
-    .create = create_interval,
-    .remove = remove_stream,
-    .produce_open = produce_open,
-    .produce = produce,
-    .produce_close = produce_close,
-    .consume_open = consume_open,
-    .consume_close = consume_close,
-    .count = count,
-};
+#define SIDE(says, promise, make)                                                                  \
+    {                                                                                              \
+        .name = (says), .durability = (promise), .create = (make), .remove = remove_stream,        \
+        .produce_open = produce_open, .produce = produce, .produce_close = produce_close,          \
+        .consume_open = consume_open, .consume_close = consume_close, .count = count,              \
+    }
+const struct side side_catalyst = SIDE("catalyst", "fsync before the ack", create);
+const struct side side_catalyst_interval =
+    SIDE("catalyst-interval", "no fsync before the ack (interval, 100 ms)", create_interval);
